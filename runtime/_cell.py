@@ -1,0 +1,301 @@
+"""The cell: what an address stands for while its actor lives.
+
+The cell (address, mailbox, counters) outlives the task. Each incarnation is a new task in the host's nursery, in a
+pristine context, with a new cancel scope in its own frame: a scope that was cancelled once stays cancelled, and a
+context that was inherited would leak one user's variables into another's actor.
+
+Rejected: one task for the life of the address, which waits parked for its supervisor's verdict. It saves 10 µs a
+restart and keeps the dead incarnation's frames, its context and its scope.
+
+Nothing leaves `run` but a cancellation that belongs to the host's nursery. Anything else, SystemExit and groups
+included, would cancel every sibling.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import trio
+from trio.lowlevel import Abort, current_task, enable_ki_protection, wait_task_rescheduled
+
+from runtime._actor import Actor
+from runtime._address import CURRENT
+from runtime._errors import InvalidSpec
+from runtime._failure import strip
+from runtime._hosting import Hosting, IncarnationEnded, IncarnationStarted
+from runtime._messages import Crashed, Killed, Passivated, Reason
+from runtime._reports import Crash, HookFailed
+from runtime._request import failed
+from runtime._tasks import ActorTask, split_cancelled
+from runtime._timers import Deadline
+from runtime._turn import NOTHING, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from runtime._address import Ref
+    from runtime._host import Host
+    from runtime._spec import Spec
+    from runtime._system import Owner, System
+
+LAST_ERROR_LENGTH: Final = 500
+
+
+class Cell(Hosting):
+    """An actor's place in the tree."""
+
+    __slots__ = (
+        "actor",
+        "deadline",
+        "incarnation",
+        "kill_why",
+        "kind",
+        "last_error",
+        "owner",
+        "passing",
+        "running",
+        "scope",
+        "stop_asked",
+    )
+
+    def __init__(self, ref: Ref[Any], spec: Spec, owner: Owner, system: System) -> None:
+        super().__init__(ref, spec, system)
+        self.owner = owner
+        self.actor: Any = None
+        self.kind = "?"
+        self.scope: trio.CancelScope | None = None
+        self.incarnation = 0
+        self.running = False
+        self.stop_asked = False
+        self.kill_why: str | None = None
+        self.deadline: Deadline | None = None
+        self.passing: BaseException | None = None
+        self.last_error: str | None = None
+
+    # --- orders from the host
+
+    def launch(self) -> None:
+        """Start an incarnation. Returns at once."""
+        self.state = "starting"
+        self.running = True
+        self.kill_why = None
+        self.cancel_deadline()
+        within = self.spec.start_within
+        if within < math.inf:
+            self.deadline = Deadline(self.system.wheel, self.system.now() + within, self.start_overdue)
+        nursery = self.owner.nursery
+        assert nursery is not None
+        self.system.pristine.run(nursery.start_soon, self.run)
+
+    def request_stop(self, why: str, by: float = math.inf, *, drain: bool = False) -> None:
+        """End after the message in hand, cancelled at the time `by`."""
+        self.cancel_deadline()
+        self.stop_by = min(self.stop_by, by)
+        if by < math.inf:
+            self.deadline = Deadline(self.system.wheel, by, self.overdue)
+        self.signal(Stop(why, drain=drain))
+
+    def kill(self, why: str) -> None:
+        """Cancel what the actor is doing, its tasks and its children. `stopped` still runs."""
+        self.kill_why = why
+        if self.scope is not None:
+            self.scope.cancel(reason=why)
+        if self.nursery is not None:
+            self.nursery.cancel_scope.cancel(reason=why)
+
+    def overdue(self) -> None:
+        self.kill(f"did not stop in time ({self.ref.path})")
+
+    def start_overdue(self) -> None:
+        self.kill(f"did not start within {self.spec.start_within} s")
+
+    def cancel_deadline(self) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
+
+    # --- one incarnation
+
+    @enable_ki_protection
+    async def run(self) -> None:
+        """One incarnation, from making the instance to telling the host that it is over."""
+        self.task = current_task()
+        CURRENT.set(self)
+        actor: Actor | None = None
+        try:
+            actor = self._make()
+        except BaseException as error:  # noqa: BLE001 - whatever a factory raises is a failed start
+            reason: Reason = self._crashed(error, in_start=True)
+        else:
+            reason = await (self._live_as_host(actor) if actor.hosts else self._live(actor))
+        self.state = "stopping"
+        if not self.stop_asked:
+            self.cancel_deadline()
+        await self._finish(actor, reason)
+        passing, self.passing = self.passing, None
+        self.actor = self.scope = self.task = actor = None
+        self.current = NOTHING
+        self.running = False
+        self.owner.signal(IncarnationEnded(self, reason))
+        del reason
+        if passing is not None:
+            try:
+                raise passing
+            finally:
+                del passing
+
+    def _make(self) -> Actor:
+        actor = self.spec.start()
+        if not isinstance(actor, Actor):
+            raise InvalidSpec(f"{self.spec.name}.start()", type(actor).__name__, "an Actor")
+        self.kind = type(actor).__name__
+        actor._cell = self  # noqa: SLF001 - the kernel's own field
+        self.actor = actor
+        return actor
+
+    async def _live(self, actor: Actor) -> Reason:
+        """From `started` to the last message. Raises nothing."""
+        try:
+            with trio.CancelScope() as self.scope:
+                if self.kill_why is not None:
+                    self.scope.cancel(reason=self.kill_why)
+                await actor.started()
+                self._has_started(actor)
+                return await self.serve(actor)
+        except BaseException as error:  # noqa: BLE001 - an actor may fail with anything; the host decides
+            self.passing, failure = split_cancelled(error)
+            if failure is not None:
+                return self._crashed(failure, in_start=self.state == "starting")
+        return self._killed()
+
+    def _killed(self) -> Reason:
+        why = self.kill_why or "its host ended"
+        if not self.stop_asked or self.kill_why is not None:
+            self.last_error = why
+            self.system.report(Crash(self.ref.path, self.kind, self.incarnation, self.failed_message, None, why))
+        return Killed(why)
+
+    def _has_started(self, actor: Actor) -> None:
+        self.state = "running"
+        if not self.stop_asked:
+            self.cancel_deadline()
+        if not actor.announces:
+            self.announce()
+
+    def announce(self) -> None:
+        """Tell the host that this child has started."""
+        self.owner.signal(IncarnationStarted(self, self.incarnation))
+
+    async def _live_as_host(self, actor: Actor) -> Reason:
+        """As `_live`, with a nursery around it, and no child left behind."""
+        reason: Reason = Killed("its host ended")
+        passing: BaseException | None = None
+        try:
+            async with trio.open_nursery() as self.nursery:
+                reason = await self._live(actor)
+                self.state = "stopping"
+                if self.passing is not None:
+                    raise self.passing
+                await self._end_tasks()
+                await self.stop_children(together=cast("Host", actor).independent)
+        except BaseException as error:  # noqa: BLE001 - only cancellations can come; the rest would be a defect
+            passing, failure = split_cancelled(error)
+            if failure is not None:
+                reason = self._crashed(failure, in_start=False)
+        self.passing = passing
+        self.nursery = None
+        self.close_orphans()
+        self.signals = None
+        return reason
+
+    def _crashed(self, error: BaseException, *, in_start: bool) -> Crashed:
+        detail = f"{type(error).__name__}: {error}"[:LAST_ERROR_LENGTH]
+        self.last_error = detail
+        message = None if in_start else self.failed_message
+        self.system.report(Crash(self.ref.path, self.kind, self.incarnation, message, error, detail))
+        strip(error)
+        return Crashed(error, in_start)
+
+    async def _end_tasks(self) -> None:
+        """Cancel the actor's tasks and wait for them: none outlives its actor."""
+        links = self.links
+        if links is None or not links.tasks:
+            return
+        for task in list(links.tasks):
+            task.cancel("its actor ended")
+        with trio.CancelScope(shield=True):
+            while links.tasks:
+                links.joiner = self.task
+                await wait_task_rescheduled(_never_abort)
+        links.joiner = None
+
+    async def _finish(self, actor: Actor | None, reason: Reason) -> None:
+        """Everything that ends with an incarnation, then the hook."""
+        await self._end_tasks()
+        links = self.links
+        if links is not None:
+            for timer in links.timers.values():
+                timer.cancel()
+            links.timers.clear()
+            for request in list(links.requests):
+                request.abandon()
+            links.requests.clear()
+            for ref, watched in links.watching.items():
+                if watched.links is not None and watched.links.watchers.get(self) is ref:
+                    del watched.links.watchers[self]
+            links.watching.clear()
+            held, links.held = links.held, {}
+            for request in held:
+                failed(request, str(reason), reason.error if isinstance(reason, Crashed) else None)
+        if self.signals:
+            self.signals.clear()
+        if actor is not None and type(actor).stopped is not Actor.stopped:
+            await self._run_hook(actor, reason)
+
+    async def _run_hook(self, actor: Actor, reason: Reason) -> None:
+        try:
+            with trio.CancelScope(shield=True, deadline=self.system.grace_until()) as scope:
+                await actor.stopped(reason)
+            if scope.cancelled_caught:
+                self.system.report(HookFailed(self.ref.path, self.kind, None))
+        except BaseException as error:  # noqa: BLE001 - a hook that fails must not keep the actor from ending
+            passing, failure = split_cancelled(error)
+            self.passing = self.passing or passing
+            if failure is not None:
+                self.system.report(HookFailed(self.ref.path, self.kind, failure))
+                strip(failure)
+
+    # --- as a host
+
+    async def take_signal(self, actor: Any, signal: Any) -> None:
+        if signal.__class__ is IncarnationEnded:
+            signal = self._child_ended(actor, signal.cell, signal.reason)
+        elif signal.__class__ is IncarnationStarted:
+            cell: Cell = signal.cell
+            current = cell.incarnation == signal.incarnation
+            signal = actor.child_started(cell) if current and cell.running else None
+        if signal is not None:
+            await actor.receive(signal)
+
+    def _child_ended(self, actor: Any, cell: Cell, reason: Reason) -> object:
+        if self.children.get(cell.spec.name) is not cell:
+            return None
+        if isinstance(reason, Passivated) and not cell.stop_asked:
+            if self.settle_passive(cell):
+                return None
+            return actor.child_passivated(cell)
+        return actor.child_ended(cell, reason)
+
+    def start_task(self, function: Callable[[], Awaitable[Any]], name: str) -> ActorTask:
+        nursery = self.owner.nursery
+        assert nursery is not None
+        task = ActorTask(self, function, name)
+        self.need_links().tasks[task] = None
+        self.system.pristine.run(nursery.start_soon, task.run)
+        return task
+
+
+def _never_abort(_raise_cancel: Callable[[], Any]) -> Abort:
+    """Joining is shielded, so nothing can ask for this."""
+    return Abort.FAILED

@@ -1,0 +1,167 @@
+"""Looking at a running tree: snapshots, totals, and who has not ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from runtime._mailbox import Sender
+from runtime._turn import NOTHING
+
+if TYPE_CHECKING:
+    from runtime._cell import Cell
+
+
+@attrs.frozen
+class MailboxState:
+    """Messages that wait now, how many may, and the most that ever waited at the start of a turn."""
+
+    depth: int
+    capacity: int
+    peak: int
+
+
+@attrs.frozen
+class Handling:
+    """The type of the message in hand, and for how long it has been."""
+
+    message: str
+    age_ms: float
+
+
+@attrs.frozen
+class Counters:
+    """Where the messages of one mailbox ended, and how many were offered.
+
+    offered = handled + failed + expired + dropped + undelivered + moved + waiting + in_hand, always.
+    """
+
+    offered: int = 0
+    handled: int = 0
+    failed: int = 0
+    expired: int = 0
+    dropped: int = 0
+    undelivered: int = 0
+    moved: int = 0
+    waiting: int = 0
+    in_hand: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Offered and not accounted for: 0, or the kernel has a defect."""
+        ended = self.handled + self.failed + self.expired + self.dropped + self.undelivered + self.moved
+        return self.offered - ended - self.waiting - self.in_hand
+
+
+@attrs.frozen
+class Restarts:
+    """Restarts of a child: in all, those within the period, how many are allowed in it, and the period in seconds."""
+
+    total: int
+    used: int
+    limit: int
+    period: float
+
+
+@attrs.frozen
+class Node:
+    """One actor in a snapshot."""
+
+    path: str
+    kind: str
+    state: str
+    incarnation: int
+    mailbox: MailboxState
+    handling: Handling | None
+    counters: Counters
+    restarts: Restarts | None
+    waits_on: str | None
+    last_error: str | None
+    tasks: tuple[str, ...]
+    details: dict[str, Any]
+    children: tuple[Node, ...]
+
+    def find(self, path: str) -> Node | None:
+        """The node of that path in this subtree."""
+        if path == self.path:
+            return self
+        return next((found for child in self.children if (found := child.find(path)) is not None), None)
+
+    def walk(self) -> list[Node]:
+        """This node and all below it, parents first."""
+        return [self, *(node for child in self.children for node in child.walk())]
+
+
+def counters_of(cell: Cell) -> Counters:
+    """The counters of a cell: exact whenever it is not in the middle of a turn, for they are brought up once a turn."""
+    in_hand = 0
+    if cell.current is not NOTHING:
+        in_hand = len(cell.current) if isinstance(cell.current, list) else 1
+    return Counters(
+        offered=cell.accepted + cell.rejected,
+        handled=cell.handled,
+        failed=cell.failed,
+        expired=cell.expired + cell.skipped,
+        dropped=cell.dropped,
+        undelivered=cell.undelivered,
+        moved=cell.moved,
+        waiting=cell.depth,
+        in_hand=in_hand,
+    )
+
+
+def snapshot(cell: Cell, restarts: Restarts | None = None) -> Node:
+    """What a cell and everything below it is doing now."""
+    handling, age = cell.handling()
+    actor = cell.actor
+    waits_on: str | None = None
+    if cell.waits_on is not None:
+        kind = "room at" if isinstance(cell.waits_on, Sender) else "answer of"
+        waits_on = (
+            f"{kind} {cell.waits_on.holder.ref.path}" if cell.waits_on.holder is not None else "a deferred answer"
+        )
+    children = tuple(
+        snapshot(child, actor.restarts_of(name) if actor is not None else None)
+        for name, child in list(cell.children.items())
+    )
+    return Node(
+        path=cell.ref.path,
+        kind=cell.kind,
+        state=cell.state,
+        incarnation=cell.incarnation,
+        mailbox=MailboxState(cell.depth, cell.spec.mailbox.capacity, max(cell.peak, cell.depth)),
+        handling=None if handling is None else Handling(handling, age * 1000),
+        counters=counters_of(cell),
+        restarts=restarts,
+        waits_on=waits_on,
+        last_error=cell.last_error,
+        tasks=tuple(task.name for task in cell.links.tasks) if cell.links is not None else (),
+        details=actor.inspect() if actor is not None else {},
+        children=children,
+    )
+
+
+def overdue_paths(cell: Cell) -> tuple[str, ...]:
+    """The paths of those in this subtree that still run, deepest first."""
+    below = tuple(path for child in cell.children.values() for path in overdue_paths(child))
+    return (*below, cell.ref.path) if cell.running else below
+
+
+class Totals:
+    """The counts of cells that have ended, by kind of actor, so that sums over the system never go back."""
+
+    def __init__(self) -> None:
+        self.by_kind: dict[str, Counter[str]] = {}
+        self.drops: Counter[str] = Counter()
+
+    def add(self, cell: Cell) -> None:
+        counts = self.by_kind.setdefault(cell.kind, Counter())
+        for name, value in attrs.asdict(counters_of(cell)).items():
+            if value:
+                counts[name] += value
+        counts["ended"] += 1
+        counts["incarnations"] += cell.incarnation + 1
+        if cell.links is not None:
+            self.drops.update(cell.links.drops)
