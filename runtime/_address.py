@@ -33,7 +33,9 @@ CURRENT: Final[ContextVar[Cell | None]] = ContextVar("cell", default=None)
 class Waiting(Protocol):
     """An edge of the wait-for graph: what an actor waits on, and the cell that holds it."""
 
-    holder: Cell | None
+    @property
+    def holder(self) -> Cell | None:
+        """The cell that has to act."""
 
 
 class Target:

@@ -171,7 +171,7 @@ class Cell(Hosting):
 
     def _killed(self) -> Reason:
         why = self.kill_why or "its host ended"
-        if not self.stop_asked or self.kill_why is not None:
+        if self.kill_why is not None:
             self.last_error = why
             self.system.report(Crash(self.ref.path, self.kind, self.incarnation, self.failed_message, None, why))
         return Killed(why)

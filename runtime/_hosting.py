@@ -81,6 +81,9 @@ class Hosting(Turns):
     def relaunch(self, cell: Cell, reason: Reason) -> None:
         """The same cell, the same mailbox, a new incarnation."""
         cell.incarnation += 1
+        cell.stop_asked = False
+        cell.stop_by = math.inf
+        cell.leaving = None
         cell.reopen()
         self.tell_watchers(cell, Restarted(cell.ref, cell.incarnation, reason))
         cell.launch()

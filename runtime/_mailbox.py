@@ -51,7 +51,7 @@ class Sender:
         self.ref = ref
         self.item = item
         self.task: Task | None = task
-        self.holder: Cell | None = holder
+        self.holder: Cell = holder
 
     def settle(self, error: Exception | None) -> None:
         """Let the sender go on: its message was taken, or never will be."""
@@ -66,7 +66,6 @@ class Sender:
     def fire(self) -> None:
         """No room by the deadline (called by the wheel)."""
         cell = self.holder
-        assert cell is not None
         handling, age = cell.handling()
         self.settle(TimedOut(self.ref, self.item, state=cell.state, handling=handling, age=age, depth=cell.depth))
 
@@ -282,10 +281,7 @@ class MailboxTarget(Target):
             check_cycle(asker, sender)
         wheel = self.system.wheel
         bucket = wheel.add(wheel.now() + within, sender)
-        links = self.need_links()
-        links.senders[sender] = None
-        self.capacity = -1
-        self._mark()
+        self.adopt(sender)
         if asker is not None:
             asker.waits_on = sender
         try:
@@ -294,8 +290,19 @@ class MailboxTarget(Target):
             if asker is not None:
                 asker.waits_on = None
             bucket.pop(sender, None)
-            if links.senders.pop(sender, True) is None:
-                self._open_up()
+            sender.holder.leave(sender)  # it may wait elsewhere by now
+
+    def adopt(self, sender: Sender) -> None:
+        """Let a sender wait for room here, behind those who wait already."""
+        sender.holder = self  # type: ignore[assignment]
+        self.need_links().senders[sender] = None
+        self.capacity = -1
+        self._mark()
+
+    def leave(self, sender: Sender) -> None:
+        """A sender waits no longer."""
+        if self.links is not None and self.links.senders.pop(sender, True) is None:
+            self._open_up()
 
     def admit(self) -> None:
         """Give the room there is to the senders who wait, in their order."""
@@ -368,6 +375,27 @@ class MailboxTarget(Target):
             for sender in list(self.links.senders):
                 sender.settle(Dead(sender.ref, sender.item))
             self.links.senders.clear()
+
+    def hand_over(self, put: Callable[[Any], bool], refusal: Callable[[Any], NotAccepted]) -> int:
+        """Move everything that waits, in order, in one step: `put` takes each item elsewhere. How many were moved."""
+        lane = self.lane
+        items = [item for item in lane or () if item is not MARK]
+        if lane is not None:
+            lane.clear()
+            if self.marked:
+                lane.append(MARK)
+        for item in items:
+            self.moved += 1
+            if item.__class__ is Request:
+                if self.links is not None:
+                    self.links.load -= item.weight
+                item.weight = 0
+                item.settle = None
+                if not item.answerable:
+                    item = item.message
+            if not put(item) and item.__class__ is Request:
+                item.fail(refusal(item.message))
+        return len(items)
 
     def _return(self, item: Request, error: NotAccepted) -> None:
         if self.links is not None:

@@ -30,7 +30,7 @@ class Request:
     (asker, holder), so forwarding moves the edge and deferring, which sets `holder` to None, removes it.
     """
 
-    __slots__ = ("bucket", "holder", "message", "open", "ref", "sink", "tag", "task", "weight")
+    __slots__ = ("bucket", "holder", "message", "open", "ref", "settle", "sink", "tag", "task", "weight")
 
     def __init__(self, ref: Ref[Any], message: Any) -> None:
         self.ref = ref
@@ -42,6 +42,8 @@ class Request:
         self.bucket: Bucket | None = None
         self.open = True
         self.weight = 0
+        self.settle: Callable[[object, bool], None] | None = None
+        """Called once with (answer, False) when answered, or (None, True) when the asker is cancelled. For switches."""
 
     @property
     def answerable(self) -> bool:
@@ -51,6 +53,9 @@ class Request:
     @enable_ki_protection
     def answer(self, value: object) -> bool:
         """Settle with a handler's result. A returned `Refused` is raised at the asker; no other value is."""
+        if self.settle is not None and self.open:
+            settle, self.settle = self.settle, None
+            settle(value, False)
         if value.__class__ is Refused:
             return self.fail(value)
         task = self.task
@@ -89,13 +94,20 @@ class Request:
     def abandon(self) -> None:
         """The asker has gone: whoever comes to the message skips it."""
         self.open = False
+        self._withdraw()
         if self.bucket is not None:
             self.bucket.pop(self, None)
             self.bucket = None
 
+    def _withdraw(self) -> None:
+        if self.settle is not None:
+            settle, self.settle = self.settle, None
+            settle(None, True)
+
     def abort(self, _raise_cancel: Callable[[], Any]) -> Abort:
         """The asking task was cancelled while it waited (trio's abort function)."""
         self.open = False
+        self._withdraw()
         return Abort.SUCCEEDED
 
     def fire(self) -> None:

@@ -1,0 +1,237 @@
+"""The fallback: a lead and its understudies under one address.
+
+The supervisor's own address is the switch. A target is a child of the fallback, or the ref of an actor elsewhere whose
+ledger somebody else holds (then only the switching is done here).
+
+A child that fails is started again at once, then with its backoff, at the same mailbox. At the third failure in a row
+its ledger opens: what waits in its mailbox moves, in order and in one step, to the target in charge, and the child
+itself waits, visible as such, until its open time is over. Then it is started, idle, and the next request that can be
+settled is the probe that brings it back or sends it away for longer.
+
+Failures of a child do not count against the fallback's intensity as long as another target is closed. When all are
+open each further failure counts, and over the limit the fallback gives up like any supervisor.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from runtime import ChildRestart, GaveUp, Host, InvalidSpec, Reason, Ref, Restarts, Spec, Stopped, Switched, is_failure
+from supervisors._ledger import Account, Ledger, Outcome, Policy, active
+from supervisors._record import Record, Row
+from supervisors._spec import ChildSpec, Intensity, Restart
+from supervisors._supervisor import RestartLimitReached
+from supervisors._switch import Switch, answered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from runtime._cell import Cell
+
+
+@attrs.frozen
+class Elsewhere:
+    """A target that is not the fallback's child: its address, and the ledger that its supervisor holds."""
+
+    name: str
+    ref: Ref[Any]
+    ledger: Ledger
+
+
+@attrs.frozen
+class FallbackSpec:
+    """A chain of targets.
+
+    Attributes:
+        targets: the lead first, then the understudies in order: specs of children, or targets elsewhere.
+        policy: for the ledgers of the children.
+        counted: classes of requests whose answers are evidence of health. A `Call` always is, by its settlement.
+        judge: (message, answer) -> outcome, or None for no evidence.
+        exhausted: makes the answer to a request when every target is open; without it, the one due first gets the request.
+        intensity: how many failures of children may come while all targets are open.
+    """
+
+    targets: tuple[ChildSpec | Elsewhere, ...]
+    policy: Policy = Policy()
+    counted: tuple[type, ...] = (object,)
+    judge: Callable[[object, object], Outcome | None] = answered
+    exhausted: Callable[[object], object] | None = None
+    intensity: Intensity = Intensity()
+
+    def __attrs_post_init__(self) -> None:
+        if not self.targets:
+            raise InvalidSpec("fallback.targets", self.targets, "at least one target, the lead")
+        names = [target.name for target in self.targets]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidSpec("fallback.targets", name, "each name once")
+        if not isinstance(self.counted, tuple) or not all(isinstance(kind, type) for kind in self.counted):
+            raise InvalidSpec("fallback.counted", self.counted, "a tuple of classes")
+
+
+@attrs.frozen
+class TargetDue:
+    """The waiting time of a child target is over."""
+
+    name: str
+
+
+@attrs.define
+class _Child:
+    """A child target: its ledger, and its restarts so far."""
+
+    spec: ChildSpec
+    ledger: Ledger
+    row: Row = Row()
+    total: int = 0
+
+
+class Fallback(Host):
+    """Supervises the child targets of a `FallbackSpec`, and is reached through its switch."""
+
+    independent: ClassVar[bool] = True
+
+    def __init__(self, spec: FallbackSpec) -> None:
+        self._spec = spec
+        self._mine: dict[str, _Child] = {}
+        self._ledgers: tuple[Ledger, ...] = ()
+        self._record = Record()
+        self._deaf: list[Callable[[], None]] = []
+
+    async def started(self) -> None:
+        refs: list[Ref[Any]] = []
+        ledgers: list[Ledger] = []
+        for target in self._spec.targets:
+            if isinstance(target, Elsewhere):
+                refs.append(target.ref)
+                ledgers.append(target.ledger)
+            else:
+                ledger = Ledger(target.name, self._spec.policy, self.system.rng)
+                self._mine[target.name] = _Child(target, ledger)
+                refs.append(self.start_child(target))
+                ledgers.append(ledger)
+        self._ledgers = tuple(ledgers)
+        self._deaf = [ledger.listen(self._changed) for ledger in ledgers]
+        self._active = active(ledgers)
+        self._switch = Switch(
+            self.system,
+            ledgers,
+            refs,
+            counted=self._spec.counted,
+            judge=self._spec.judge,
+            exhausted=self._spec.exhausted,
+        )
+        self.ref.target = self._switch
+
+    async def stopped(self, reason: Reason) -> None:
+        del reason
+        for deaf in self._deaf:
+            deaf()
+        if self.ref.target is getattr(self, "_switch", None):
+            self.ref.target = self._cell
+
+    async def receive(self, message: Any) -> object:
+        if isinstance(message, TargetDue):
+            cell = self._cell.children.get(message.name)
+            if cell is not None and not cell.running:
+                self._cell.relaunch(cell, Stopped("waited to restart"))
+            return None
+        self.forward(self.ref)  # it came before the switch was in place
+        return None
+
+    def inspect(self) -> dict[str, Any]:
+        """Which target is in charge, and the state of each."""
+        states = {
+            ledger.target: {"state": ledger.account.state, "failures": ledger.account.failures}
+            for ledger in self._ledgers
+        }
+        return {"active": active(self._ledgers), "targets": states}
+
+    # --- the ledgers
+
+    def _changed(self, ledger: Ledger, before: Account) -> None:
+        """A ledger of the chain has changed its state."""
+        if ledger.account.state == "open" and before.state != "open":
+            self._move_queue(ledger)
+        in_charge = active(self._ledgers)
+        if in_charge != self._active:
+            was, self._active = self._active, in_charge
+            self.system.report(Switched(self.ref.path, in_charge, was, f"{ledger.target} is {ledger.account.state}"))
+
+    def _move_queue(self, ledger: Ledger) -> None:
+        """What waits at a child that has just been opened goes to the target in charge, if there is one."""
+        cell = self._cell.children.get(ledger.target) if ledger.target in self._mine else None
+        if cell is None or active(self._ledgers) is None:
+            return
+        switch, ref = self._switch, self.ref
+        cell.hand_over(lambda item: switch.overflow(ref, item), lambda message: switch.refusal(ref, message))
+        target = switch.accepting()
+        if cell.links is not None and target is not None:
+            for sender in list(cell.links.senders):
+                cell.leave(sender)
+                target.adopt(sender)
+
+    # --- the children
+
+    def child_started(self, cell: Cell) -> object:
+        child = self._mine[cell.spec.name]
+        child.row = child.row.start(self.now())
+        return None
+
+    def child_ended(self, cell: Cell, reason: Reason) -> object:
+        child = self._mine[cell.spec.name]
+        failure = is_failure(reason)
+        ends = child.spec.restart is Restart.TRANSIENT and not failure
+        if cell.stop_asked or ends:
+            self._cell.close(cell, reason)
+            child.ledger.settle(child.ledger.force(), Outcome.MISCONFIGURED, self.now())
+            return None
+        now = self.now()
+        if failure:
+            child.ledger.fail(now)
+            if active(self._ledgers) is None:
+                self._count(cell, reason)
+        child.total += 1
+        child.row = child.row.end(now, child.spec.backoff)
+        account = child.ledger.account
+        delay = child.spec.backoff.delay(child.row.streak, self.system.rng.random())
+        if account.state == "open":
+            delay = max(0.0, account.until - now)
+        limit = self._spec.intensity.limit
+        self.system.report(ChildRestart(cell.ref.path, str(reason), account.failures, limit, delay))
+        if delay > 0:
+            self._cell.hold_child(cell, delay)
+            self.timer(("due", child.spec.name), delay, TargetDue(child.spec.name))
+        else:
+            self._cell.relaunch(cell, reason)
+        return None
+
+    def _count(self, cell: Cell, reason: Reason) -> None:
+        """Every target is open: from here on a failure counts against the fallback itself."""
+        intensity = self._spec.intensity
+        self._record, allowed = self._record.add(self.now(), intensity)
+        if not allowed:
+            used = len(self._record.times) - 1
+            self.system.report(GaveUp(cell.ref.path, str(reason), used, intensity.period, escalated=True))
+            raise RestartLimitReached(cell.ref.path, reason, used, intensity.period)
+
+    def start_child(self, spec: Spec) -> Ref[Any]:
+        """The targets are fixed by the spec."""
+        if spec.name not in self._mine:
+            raise InvalidSpec("name", spec.name, "a target of the fallback's spec")
+        return super().start_child(spec)
+
+    def restarts_of(self, name: str) -> Restarts | None:
+        child = self._mine.get(name)
+        if child is None:
+            return None
+        policy = self._spec.policy
+        return Restarts(child.total, child.ledger.account.failures, policy.failures, policy.open_first)
+
+
+def fallback(name: str, targets: Sequence[ChildSpec | Elsewhere], **options: Any) -> ChildSpec:
+    """The `ChildSpec` of a fallback; `options` are the other fields of `FallbackSpec`."""
+    spec = FallbackSpec(tuple(targets), **options)
+    return ChildSpec(name, lambda: Fallback(spec), shutdown=float("inf"))

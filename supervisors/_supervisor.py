@@ -1,0 +1,222 @@
+"""Supervisors with a fixed set of children: the orders of `_strategy` carried out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from runtime import ActorError, ChildRestart, GaveUp, Host, InvalidSpec, Restarts, Spec, Stopped
+from supervisors._spec import ChildSpec, Intensity, Strategy
+from supervisors._strategy import (
+    Add,
+    Announce,
+    Begin,
+    Close,
+    Due,
+    GiveUp,
+    HasEnded,
+    HasPassivated,
+    HasStarted,
+    Hold,
+    Launch,
+    Order,
+    Restarting,
+    Signal,
+    State,
+    StopChild,
+    Woken,
+    decide,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime import Reason, Ref
+    from runtime._cell import Cell
+
+
+class RestartLimitReached(ActorError):
+    """A supervisor ends: a child failed more often than allowed, or could not be started at first."""
+
+    def __init__(self, path: str, reason: Reason, restarts: int, period: float) -> None:
+        super().__init__(path, reason, restarts, period)
+        self.path = path
+        self.reason = reason
+        self.restarts = restarts
+        self.period = period
+
+    def __str__(self) -> str:
+        if self.restarts == 0:
+            return f"{self.path} ended and may not be restarted: {self.reason}"
+        return f"{self.path} failed again after {self.restarts} restarts in {self.period:g} s: {self.reason}"
+
+
+class Supervisor(Host):
+    """Starts its children in order, restarts them by its strategy, and gives up when they fail too often.
+
+    Subclass it and give `children_of` and, if the defaults do not fit, `strategy` and `intensity`; or make one with
+    `supervise`. A supervisor may handle messages of its own in `receive`; it must never await there.
+
+    The supervisor itself counts as started when all of its first children are.
+    """
+
+    announces: ClassVar[bool] = True
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    intensity: Intensity = Intensity()
+    _state: State = State(Strategy.ONE_FOR_ONE, Intensity())
+
+    def children_of(self) -> Sequence[ChildSpec]:
+        """The children to begin with, in start order. Called once an incarnation."""
+        return ()
+
+    async def started(self) -> None:
+        """Begin to start the children. Subclasses that override this call it last."""
+        specs = tuple(self.children_of())
+        check_children(specs)
+        self._state = State(self.strategy, self.intensity)
+        for spec in specs:
+            self._decide(Add(spec))
+        self._decide(Begin())
+
+    def start_child(self, spec: Spec) -> Ref[Any]:
+        """Add a child and start it now. Its address accepts messages at once.
+
+        Raises:
+            InvalidSpec: the name is taken, or the spec is not a ChildSpec.
+        """
+        if not isinstance(spec, ChildSpec):
+            raise InvalidSpec("spec", type(spec).__name__, "a ChildSpec")
+        known = self._state.child(spec.name)
+        if known is not None and known.phase == "done":
+            self._state = self._state.without(spec.name)
+        elif known is not None:
+            raise InvalidSpec("name", spec.name, f"a name that no child of {self.ref.path} has")
+        self._decide(Add(spec))
+        cell = self._cell.children.get(spec.name)
+        if cell is None:  # still starting the first children: make the mailbox now, launch in turn
+            cell = self._cell.make_child(spec)
+        return cell.ref
+
+    # --- what the kernel calls
+
+    def child_started(self, cell: Cell) -> object:
+        self._decide(HasStarted(cell.spec.name))
+        return None
+
+    def child_ended(self, cell: Cell, reason: Reason) -> object:
+        self._decide(HasEnded(cell.spec.name, reason, asked=cell.stop_asked))
+        return None
+
+    def child_passivated(self, cell: Cell) -> object:
+        self._decide(HasPassivated(cell.spec.name))
+        return None
+
+    def revive(self, spec: Spec) -> None:
+        self._decide(Woken(spec.name))
+
+    def restarts_of(self, name: str) -> Restarts | None:
+        child = self._state.child(name)
+        if child is None:
+            return None
+        limit = child.spec.budget or self.intensity
+        record = child.record if child.spec.budget else self._state.record
+        return Restarts(child.record.total, record.used(self.now(), limit), limit.limit, limit.period)
+
+    async def receive(self, message: Any) -> object:
+        if isinstance(message, Due):
+            self._decide(message)
+        return None
+
+    # --- carrying out
+
+    def _decide(self, signal: Signal) -> None:
+        self._state, orders = decide(self._state, signal, self.now(), self.system.rng.random())
+        for order in orders:
+            self._carry_out(order)
+
+    def _carry_out(self, order: Order) -> None:
+        own = self._cell
+        match order:
+            case Launch(name, reason):
+                cell = own.children.get(name)
+                if cell is None:
+                    child = self._state.child(name)
+                    assert child is not None
+                    cell = own.make_child(child.spec)
+                    cell.launch()
+                elif cell.kind == "?" and reason is None and cell.incarnation == 0:
+                    cell.launch()  # made by start_child, not launched yet
+                else:
+                    own.relaunch(cell, reason if reason is not None else Stopped("waited to restart"))
+            case StopChild(name):
+                cell = own.children[name]
+                own.stop_child(cell, "a sibling restarts", self.now() + cell.spec.shutdown)
+            case Hold(name, delay, also):
+                for each in dict.fromkeys((name, *also)):
+                    own.hold_child(own.children[each], delay)
+                self.timer(("due", name), delay, Due(name))
+            case Close(name, reason):
+                own.close(own.children[name], reason)
+            case Announce():
+                own.announce()
+            case Restarting(name, reason, used, limit, delay):
+                path = own.path_of(name)
+                self.system.report(ChildRestart(path, str(reason), used, limit, delay))
+            case GiveUp(name, reason, restarts, period):
+                path = own.path_of(name)
+                self.system.report(GaveUp(path, str(reason), restarts, period, escalated=True))
+                raise RestartLimitReached(path, reason, restarts, period)
+
+
+class _Fixed(Supervisor):
+    """What `supervise` makes."""
+
+    def __init__(self, children: tuple[ChildSpec, ...], strategy: Strategy, intensity: Intensity) -> None:
+        self._specs = children
+        self.strategy = strategy
+        self.intensity = intensity
+
+    def children_of(self) -> Sequence[ChildSpec]:
+        return self._specs
+
+
+def check_children(specs: Sequence[object]) -> None:
+    """Refuse what is not a ChildSpec, and names that occur twice, before anything starts."""
+    names: set[str] = set()
+    for spec in specs:
+        if not isinstance(spec, ChildSpec):
+            raise InvalidSpec("children", type(spec).__name__, "ChildSpec only")
+        if spec.name in names:
+            raise InvalidSpec("children", spec.name, "each name once")
+        names.add(spec.name)
+
+
+def supervise(
+    name: str,
+    children: Sequence[ChildSpec],
+    *,
+    strategy: Strategy = Strategy.ONE_FOR_ONE,
+    intensity: Intensity | None = None,
+    **child: Any,
+) -> ChildSpec:
+    """The spec of a supervisor over `children`, in start order.
+
+    Args:
+        name: the supervisor's name under its parent.
+        children: specs, validated now.
+        strategy: who restarts together.
+        intensity: how many restarts in what time; `Intensity()` if None.
+        child: more fields of the supervisor's own `ChildSpec` (`restart`, `budget`, …). `shutdown` is infinite unless
+            given: the tree's deadline holds.
+
+    Raises:
+        InvalidSpec: naming key, value and what is allowed.
+    """
+    if not isinstance(strategy, Strategy):
+        raise InvalidSpec(f"{name}.strategy", strategy, ", ".join(f"Strategy.{each.name}" for each in Strategy))
+    limit = Intensity() if intensity is None else intensity
+    if not isinstance(limit, Intensity):
+        raise InvalidSpec(f"{name}.intensity", limit, "an Intensity")
+    specs = tuple(children)
+    check_children(specs)
+    child.setdefault("shutdown", float("inf"))
+    return ChildSpec(name, lambda: _Fixed(specs, strategy, limit), **child)
