@@ -3,8 +3,8 @@
 The supervisor's own address is the switch. A target is a child of the fallback, or the ref of an actor elsewhere whose
 ledger somebody else holds (then only the switching is done here).
 
-A child that fails is started again at once, then with its backoff, at the same mailbox. At the third failure in a row
-its ledger opens: what waits in its mailbox moves, in order and in one step, to the target in charge, and the child
+A child that fails is started again at once, at the same mailbox: before the third failure there is nothing to wait for,
+and after it the ledger's open time takes the place of a backoff. At the third failure in a row its ledger opens: what waits in its mailbox moves, in order and in one step, to the target in charge, and the child
 itself waits, visible as such, until its open time is over. Then it is started, idle, and the next request that can be
 settled is the probe that brings it back or sends it away for longer.
 
@@ -20,7 +20,7 @@ import attrs
 
 from runtime import ChildRestart, GaveUp, Host, InvalidSpec, Reason, Ref, Restarts, Spec, Stopped, Switched, is_failure
 from supervisors._ledger import Account, Ledger, Outcome, Policy, active
-from supervisors._record import Record, Row
+from supervisors._record import Record
 from supervisors._spec import ChildSpec, Intensity, Restart
 from supervisors._supervisor import RestartLimitReached
 from supervisors._switch import Switch, answered
@@ -84,7 +84,6 @@ class _Child:
 
     spec: ChildSpec
     ledger: Ledger
-    row: Row = Row()
     total: int = 0
 
 
@@ -176,8 +175,7 @@ class Fallback(Host):
     # --- the children
 
     def child_started(self, cell: Cell) -> object:
-        child = self._mine[cell.spec.name]
-        child.row = child.row.start(self.now())
+        del cell
         return None
 
     def child_ended(self, cell: Cell, reason: Reason) -> object:
@@ -194,11 +192,8 @@ class Fallback(Host):
             if active(self._ledgers) is None:
                 self._count(cell, reason)
         child.total += 1
-        child.row = child.row.end(now, child.spec.backoff)
         account = child.ledger.account
-        delay = child.spec.backoff.delay(child.row.streak, self.system.rng.random())
-        if account.state == "open":
-            delay = max(0.0, account.until - now)
+        delay = max(0.0, account.until - now) if account.state == "open" else 0.0
         limit = self._spec.intensity.limit
         self.system.report(ChildRestart(cell.ref.path, str(reason), account.failures, limit, delay))
         if delay > 0:
