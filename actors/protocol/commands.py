@@ -1,0 +1,203 @@
+"""What a client may say: every command's name, and the metadata of those that the daemon carries out so far.
+
+The description of each type is what a person reads when a field is wrong: decode.py makes sentences of it, so a field
+says once what it wants. Annotations are read at run time, hence no postponed evaluation here.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Final
+
+import attrs
+from msgspec import UNSET, Meta, UnsetType
+
+from actors.protocol.wire_values import INTEGER_LIMIT
+
+HELLO: Final = "hello"
+HEARTBEAT: Final = "heartbeat"
+ACK: Final = "ack"
+START_RUN: Final = "start_run"
+CANCEL_RUN: Final = "cancel_run"
+GET_RUN: Final = "get_run"
+LIST_RUNS: Final = "list_runs"
+
+ENVELOPE_ID_LENGTH: Final = 64
+DEFAULT_WORKFLOW: Final = "delivery"
+DEFAULT_USER: Final = "dev"
+
+_MOST: Final = INTEGER_LIMIT - 1
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=64, description="an id of 1 to 64 characters")]
+Name = Annotated[str, Meta(min_length=1, max_length=200, description="a text of 1 to 200 characters")]
+Label = Annotated[str, Meta(max_length=200, description="a text of at most 200 characters")]
+Token = Annotated[str, Meta(min_length=1, max_length=16_384, description="the token that you were given")]
+Cursor = Annotated[str, Meta(min_length=1, max_length=1_000, description="the next_cursor of the page before")]
+PageSize = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
+LogPosition = Annotated[int, Meta(ge=0, le=_MOST, description="a whole number, 0 or more")]
+Count = Annotated[int, Meta(ge=0, le=_MOST)]
+Milliseconds = Annotated[float, Meta(ge=0)]
+Switch = Annotated[bool, Meta(description="true or false")]
+Options = Annotated[dict[str, object], Meta(description="an object")]
+
+
+@attrs.frozen
+class Client:
+    """What runs at the other end."""
+
+    platform: Label | UnsetType = UNSET
+    version: Label | UnsetType = UNSET
+    capabilities: Annotated[tuple[Label, ...], Meta(max_length=100)] = ()
+
+
+@attrs.frozen
+class Resume:
+    """The last position that the client has processed; `seq` 0 is the beginning."""
+
+    epoch: Name
+    seq: LogPosition
+
+
+@attrs.frozen
+class Reconnected:
+    """How this client came back; what the daemon cannot see by itself."""
+
+    attempts: Count | UnsetType = UNSET
+    down_ms: Milliseconds | UnsetType = UNSET
+    last_code: Count | UnsetType = UNSET
+
+
+_ClientField = Annotated[
+    Client, Meta(description="an object with platform and version as texts and capabilities as a list of texts")
+]
+_ResumeField = Annotated[
+    Resume, Meta(description="an object with epoch as a text and seq as a whole number, 0 or more")
+]
+_ReconnectField = Annotated[
+    Reconnected, Meta(description="an object with attempts, down_ms and last_code as numbers, 0 or more")
+]
+_ChannelsField = Annotated[tuple[Name, ...], Meta(max_length=100, description="a list of channel names")]
+
+
+@attrs.frozen
+class Hello:
+    """The first thing that a client says."""
+
+    token: Token | UnsetType = UNSET
+    user_id: Name | UnsetType = UNSET
+    client_id: Name | UnsetType = UNSET
+    client: _ClientField | UnsetType = UNSET
+    resume: _ResumeField | UnsetType = UNSET
+    subscribe: _ChannelsField = ()
+    reconnect: _ReconnectField | UnsetType = UNSET
+
+
+@attrs.frozen
+class Heartbeat:
+    """A sign of life; it says nothing else."""
+
+
+@attrs.frozen
+class Ack:
+    """Everything up to `seq` has been processed."""
+
+    seq: LogPosition
+
+
+@attrs.frozen
+class StartRun:
+    """The brief is the command's content."""
+
+    workflow: Name = DEFAULT_WORKFLOW
+    options: Options = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class CancelRun:
+    """Cancel a run, or one agent of it."""
+
+    run_id: Identifier
+    agent_name: Name | UnsetType = UNSET
+
+
+@attrs.frozen
+class GetRun:
+    """Ask for one run as it stands."""
+
+    run_id: Identifier
+
+
+@attrs.frozen
+class ListRuns:
+    """Ask for a page of the user's runs."""
+
+    active: Switch | UnsetType = UNSET
+    cursor: Cursor | UnsetType = UNSET
+    limit: PageSize = 100
+
+
+Body = Hello | Heartbeat | Ack | StartRun | CancelRun | GetRun | ListRuns
+
+_BODIES: Final[dict[str, type[Body]]] = {
+    HELLO: Hello,
+    HEARTBEAT: Heartbeat,
+    ACK: Ack,
+    START_RUN: StartRun,
+    CANCEL_RUN: CancelRun,
+    GET_RUN: GetRun,
+    LIST_RUNS: ListRuns,
+}
+BODIES: Final[Mapping[str, type[Body]]] = MappingProxyType(_BODIES)
+"""The class of a command's metadata, for the commands that have one so far."""
+
+
+@attrs.frozen
+class ContentBounds:
+    """How long a command's content may be, in code points after trimming, and what the content is called."""
+
+    shortest: int
+    longest: int
+    called: str
+
+
+CONTENT_BOUNDS: Final[Mapping[str, ContentBounds]] = MappingProxyType(
+    {START_RUN: ContentBounds(10, 10_000, "The brief")}
+)
+
+KNOWN: Final = frozenset(BODIES) | {
+    "refresh",
+    "subscribe",
+    "unsubscribe",
+    "pause_run",
+    "resume_run",
+    "decide",
+    "send_message",
+    "typing",
+    "submit_task",
+    "register_agent",
+    "unregister_agent",
+    "task_update",
+    "client_error",
+    "set_presence",
+    "get_settings",
+    "update_settings",
+    "list_conversations",
+    "load_conversation",
+    "assign_session",
+    "archive_session",
+    "share_session",
+    "set_mode",
+    "mark_read",
+    "check_feature",
+    "create_session",
+    "restore_session",
+    "update_session_state",
+    "close_session",
+    "get_session_info",
+    "list_client_sessions",
+    "get_session_statistics",
+    "save_context",
+    "load_context",
+    "get_context_summary",
+    "clear_context",
+}
+"""Every command of the protocol. One without a body in `BODIES` is decoded with `body` None."""

@@ -1,0 +1,195 @@
+"""What the rest of the daemon may ask of storage, whatever keeps it.
+
+**Log.** Each user has one log, which comes into being when it is first named, with an `epoch` of its own. `append`
+gives each event the next `seq` of each log it belongs to, from 1 and without a gap, for ever: what is trimmed is not
+given out again. Within one log an event's id is unique: a second offer is answered like the first, and its effects are
+not applied again. That is remembered for as long as the log holds the event; for a record without a body, 24 hours.
+
+**State.** Bytes under a space and a key, changed only as effects of records, so that they share an event's fate.
+
+All of it is synchronous and for one thread at a time.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import attrs
+
+REPLY_LIFETIME: Final = 24 * 3600.0
+"""Seconds for which a command's reply is kept."""
+
+LARGEST_VALUE: Final = 64 * 1024 * 1024
+"""Bytes of one body, value or reply."""
+
+
+def _check_text(instance: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    """A text that cannot be stored would sink the whole batch, other users' records too: refused where it is made."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{type(instance).__name__}.{attribute.name} must be a text that is not empty")
+    if not value.isascii():
+        value.encode()
+
+
+def _check_bytes(instance: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    if not isinstance(value, bytes) or len(value) > LARGEST_VALUE:
+        raise ValueError(f"{type(instance).__name__}.{attribute.name} must be bytes, at most {LARGEST_VALUE}")
+
+
+@attrs.frozen
+class PutState:
+    """Set a key's value."""
+
+    space: str = attrs.field(validator=_check_text)
+    key: str = attrs.field(validator=_check_text)
+    value: bytes = attrs.field(validator=_check_bytes)
+
+
+@attrs.frozen
+class DeleteState:
+    """Forget a key; nothing happens where there is none."""
+
+    space: str = attrs.field(validator=_check_text)
+    key: str = attrs.field(validator=_check_text)
+
+
+@attrs.frozen
+class KeepReply:
+    """Keep the reply to a user's command. Of two for one command the first stays.
+
+    `digest` is what a repeat is compared by; `at` the time of the command in seconds since 1970.
+    """
+
+    user: str = attrs.field(validator=_check_text)
+    command_id: str = attrs.field(validator=_check_text)
+    digest: bytes = attrs.field(validator=_check_bytes)
+    reply: bytes = attrs.field(validator=_check_bytes)
+    at: float = attrs.field(converter=float)
+
+
+Effect = PutState | DeleteState | KeepReply
+
+
+@attrs.frozen
+class Record:
+    """What is committed or not as one: an event, the users in whose logs it belongs, and what shares its fate.
+
+    Without a `body` there are only effects, and no users. ValueError for a record that could not be stored.
+    """
+
+    event_id: str = attrs.field(validator=_check_text)
+    body: bytes | None = attrs.field(validator=attrs.validators.optional(_check_bytes))
+    users: tuple[str, ...] = attrs.field()
+    effects: tuple[Effect, ...] = ()
+
+    @users.validator
+    def _check_users(self, attribute: "attrs.Attribute[tuple[str, ...]]", users: tuple[str, ...]) -> None:
+        for user in users:
+            _check_text(self, attribute, user)
+        if (self.body is None) != (not users):
+            raise ValueError("an event belongs into the log of at least one user, and only an event does")
+        if len(set(users)) < len(users):
+            raise ValueError("an event stands in a user's log once")
+
+
+@attrs.frozen
+class Appended:
+    """What became of one record: its `seq` in each user's log, in the order of the record's users.
+
+    `repeated`: the event was in one of these logs already. Then nothing was done, and `seqs` names those of the
+    record's users in whose logs the first offer put it.
+    """
+
+    event_id: str
+    seqs: tuple[tuple[str, int], ...]
+    repeated: bool
+
+
+Outcome = Appended
+
+
+@attrs.frozen
+class Stored:
+    """One event of a log, its bytes as they were offered."""
+
+    seq: int
+    event_id: str
+    body: bytes
+
+
+@attrs.frozen
+class Position:
+    """How a log stands: `first` is the lowest seq still held (`seq` + 1 if none is), `seq` the top, 0 if empty."""
+
+    epoch: str
+    first: int
+    seq: int
+
+
+@attrs.frozen
+class KeptReply:
+    """The reply to a command that was carried out; `at` in seconds since 1970."""
+
+    digest: bytes
+    reply: bytes
+    at: float
+
+
+@attrs.frozen
+class Trimmed:
+    """How much one call of `trim` forgot. Where `events` reaches its limit there may be more to forget."""
+
+    events: int
+    replies: int
+
+
+class Log(Protocol):
+    """Every user's log, with the replies kept beside it."""
+
+    def append(self, records: Sequence[Record]) -> list[Outcome]:
+        """Commit all `records` in one transaction; the outcomes in the same order.
+
+        Raises CommitFailed (nothing committed, safe to offer again), CommitUnknown (reopen, then offer again), or
+        DatabaseDamaged.
+        """
+
+    def read(self, user: str, after: int, limit: int) -> list[Stored]:
+        """At most `limit` events after the seq `after`, in order. Raises DatabaseUnavailable or DatabaseDamaged."""
+
+    def top(self, user: str) -> Position:
+        """How the user's log stands; it is made where there was none. Raises as `append` and `read` do."""
+
+    def find_reply(self, user: str, command_id: str) -> KeptReply | None:
+        """The reply kept for a user's command."""
+
+    def list_users(self, after: str, limit: int) -> list[str]:
+        """At most `limit` users who have a log, in order, from behind `after` (empty: from the beginning)."""
+
+    def trim(self, user: str, *, now: float, max_events: int, max_age: float, limit: int) -> Trimmed:
+        """Forget at most `limit` of the log's oldest events beyond `max_events`, or older than `max_age` seconds, and
+        the user's replies older than a day. `now` in seconds since 1970. Raises as `append` does."""
+
+
+class State(Protocol):
+    """Bytes under a space and a key; written by the effects of records."""
+
+    def get_state(self, space: str, key: str) -> bytes | None:
+        """The value of a key, None where there is none. Raises DatabaseUnavailable or DatabaseDamaged."""
+
+    def list_state(
+        self, space: str, *, prefix: str = "", after: str = "", limit: int = 1_000
+    ) -> list[tuple[str, bytes]]:
+        """At most `limit` keys that begin with `prefix`, and their values, in order of code points, from behind
+        `after`."""
+
+
+class Storage(Log, State, Protocol):
+    """The whole of it, with what keeps it alive."""
+
+    def check(self) -> None:
+        """Look the file through. Raises DatabaseDamaged or DatabaseUnavailable."""
+
+    def reopen(self) -> None:
+        """Close and open again, after CommitUnknown or DatabaseUnavailable. Raises as opening does; may be repeated."""
+
+    def close(self) -> None:
+        """Let go of the file. Closing twice does nothing."""

@@ -1,0 +1,1 @@
+"""Workflows: graphs of steps, each done by an agent."""
