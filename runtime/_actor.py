@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from trio.lowlevel import enable_ki_protection
 
+from runtime._address import cycle_closed
+from runtime._errors import WaitCycle
 from runtime._messages import Ended, Passivated, Stopped
 from runtime._request import ReplyTo, Request
 from runtime._timers import SHORTEST, Timer
@@ -98,11 +100,12 @@ class Actor:
     def defer(self) -> ReplyTo:
         """Keep the right to answer the message in hand; what the handler returns is then no answer.
 
-        While it is kept the actor does not passivate. For a message that nobody asked, answering does nothing.
+        While it is kept, and wanted, the actor does not passivate. For a message that nobody asked, answering does
+        nothing. Not for `receive_batch`, which gives one answer for each.
         """
         cell = self._cell
         request, cell.request = cell.request, None
-        if request is None:
+        if request is None or not request.answerable:
             return ReplyTo(None, None)
         request.holder = None
         if request.open:
@@ -111,14 +114,24 @@ class Actor:
 
     @enable_ki_protection
     def forward(self, ref: Ref[Any]) -> bool:
-        """Pass the message in hand on, with the asker's right to an answer. False if `ref` did not take it."""
+        """Pass the message in hand on, with the asker's right to an answer. False if `ref` did not take it.
+
+        The asker then gets the refusal, or `WaitCycle` if `ref` waits for the asker. The right goes with the first
+        call; a further one for the same message is a `tell`.
+
+        Raises:
+            RuntimeError: no single message is in hand (in `receive_batch`, `started`, `stopped`).
+        """
         cell = self._cell
+        message = cell.move_on()
         request, cell.request = cell.request, None
-        cell.forwarded += 1
-        cell.moved += 1
         if request is None or not request.answerable:
-            return ref.tell(cell.current)
+            return ref.tell(message)
         request.weight = 0
+        cycle = cycle_closed(request, ref.target.edge())
+        if cycle is not None:
+            request.fail(WaitCycle(cycle))
+            return False
         if ref.target.overflow(ref, request):
             return True
         request.fail(ref.target.refusal(ref, request.message))
@@ -218,4 +231,7 @@ class Actor:
 
         The address stays: the next message starts the actor again, after `stopped` has returned.
         """
-        self._cell.leaving = Passivated()
+        cell = self._cell
+        if cell.leaving is None and cell.depth == 0:
+            cell.leaving = Passivated()
+            cell.wished = cell.accepted

@@ -19,8 +19,6 @@ from runtime._messages import DeadLetter
 from runtime._request import Request
 
 if TYPE_CHECKING:
-    from trio.lowlevel import Task
-
     from runtime._cell import Cell
     from runtime._system import System
 
@@ -36,6 +34,10 @@ class Waiting(Protocol):
     @property
     def holder(self) -> Cell | None:
         """The cell that has to act."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still waited for."""
 
 
 class Target:
@@ -164,6 +166,8 @@ class Ref(Generic[M_contra]):
             if len(lane) >= cell.capacity:
                 if not cell.overflow(self, request):
                     raise cell.refusal(self, message)
+                if asker is not None:
+                    recheck_cycle(asker, request)
             else:
                 request.holder = cell
                 lane.append(request)
@@ -183,49 +187,71 @@ class Ref(Generic[M_contra]):
             request.open = False
             bucket.pop(request, None)
 
+    @enable_ki_protection
     async def send(self, message: M_contra, within: float) -> None:
         """Put `message` in the mailbox, waiting at most `within` seconds for room where the mailbox's policy is `WAIT`.
 
         Room goes to the first who waits. Under the other policies this is a `tell` that raises.
 
         Raises:
-            NotAccepted: `Dead` or `Restarting` or, where the policy is not to wait, `Full`.
-            TimedOut: no room in time; the message was not accepted.
+            NotAccepted: `Dead` or, where the policy is not to wait, `Full`.
+            TimedOut: no room in time; the message was not accepted, and is counted as refused.
             WaitCycle: the target waits, itself or through others, for the sender.
 
         Cancellation: the message was not accepted. Checkpoints only if it has to wait.
         """
-        if self.tell(message):
+        target = self.target
+        if len(target.lane or ()) < target.capacity:
+            self.tell(message)
             return
-        cell: Cell | None = self.target.accepting()
-        if cell is None:
+        cell: Cell | None = target.accepting()
+        if cell is not None:  # not by way of `tell`, which would count the message as lost before it waits
+            await cell.wait_for_room(self, message, within)
+        elif not self.tell(message):
             raise self.target.refusal(self, message)
-        await cell.wait_for_room(self, message, within)
 
 
 def check_cycle(asker: Cell, request: Waiting) -> None:
     """Raise `WaitCycle` if waiting for `request` would never end. Costs one step for each actor on the chain."""
     holder = request.holder
-    while holder is not None:
-        if holder is asker:
-            raise WaitCycle(cycle_path(asker, request))
+    if holder is None or (holder is not asker and holder.waits_on is None):
+        return
+    chain = waiting_chain(holder)
+    if asker in chain:
+        raise WaitCycle(cycle_path(asker, chain))
+
+
+def recheck_cycle(asker: Cell, request: Request) -> None:
+    """As `check_cycle`, after the put: a switch may have chosen another cell than `edge` foretold."""
+    try:
+        check_cycle(asker, request)
+    except WaitCycle:
+        request.abandon()
+        raise
+
+
+def cycle_closed(request: Request, holder: Cell | None) -> tuple[str, ...] | None:
+    """The cycle that would be closed if `request`, for which a handler waits, went on to `holder`; None if none."""
+    chain = waiting_chain(holder)
+    asker = next((cell for cell in chain if cell.waits_on is request), None)
+    return None if asker is None else cycle_path(asker, chain)
+
+
+def waiting_chain(holder: Cell | None) -> dict[Cell, None]:
+    """`holder`, whom it waits for, and so on. What is settled already is no edge, though its asker has yet to run."""
+    chain: dict[Cell, None] = {}
+    while holder is not None and holder not in chain:  # messages that moved may have closed a cycle among others
+        chain[holder] = None
         waits_on = holder.waits_on
-        holder = None if waits_on is None else waits_on.holder
+        holder = waits_on.holder if waits_on is not None and waits_on.open else None
+    return chain
 
 
-def cycle_path(asker: Cell, request: Waiting) -> tuple[str, ...]:
+def cycle_path(asker: Cell, chain: dict[Cell, None]) -> tuple[str, ...]:
     """The paths along the cycle, the asker first and last."""
     path = [asker.ref.path]
-    waits_on: Any = request
-    while True:
-        holder = waits_on.holder
-        path.append(holder.ref.path)
-        if holder is asker:
-            return tuple(path)
-        waits_on = holder.waits_on
-
-
-def handler_of(task: Task) -> Cell | None:
-    """The cell whose handler runs in `task`, if one does."""
-    cell = CURRENT.get()
-    return cell if cell is not None and cell.task is task else None
+    for cell in chain:
+        path.append(cell.ref.path)
+        if cell is asker:
+            break
+    return tuple(path)

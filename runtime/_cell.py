@@ -22,14 +22,15 @@ from trio.lowlevel import Abort, current_task, enable_ki_protection, wait_task_r
 from runtime._actor import Actor
 from runtime._address import CURRENT
 from runtime._errors import InvalidSpec
-from runtime._failure import strip
+from runtime._failure import describe, strip
+from runtime._hand import NOTHING
 from runtime._hosting import Hosting, IncarnationEnded, IncarnationStarted
-from runtime._messages import Crashed, Killed, Passivated, Reason
+from runtime._messages import Crashed, Killed, Passivated, Reason, Stopped
 from runtime._reports import Crash, HookFailed
 from runtime._request import failed
 from runtime._tasks import ActorTask, split_cancelled
 from runtime._timers import Deadline
-from runtime._turn import NOTHING, Stop
+from runtime._turn import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -80,6 +81,7 @@ class Cell(Hosting):
         self.state = "starting"
         self.running = True
         self.kill_why = None
+        self.failed_message = None
         self.cancel_deadline()
         within = self.spec.start_within
         if within < math.inf:
@@ -89,11 +91,14 @@ class Cell(Hosting):
         self.system.pristine.run(nursery.start_soon, self.run)
 
     def request_stop(self, why: str, by: float = math.inf, *, drain: bool = False) -> None:
-        """End after the message in hand, cancelled at the time `by`."""
-        self.cancel_deadline()
+        """End after the message in hand, cancelled at the time `by`. A later call can only shorten the time.
+
+        Without a time, the deadline of a start that is under way still holds.
+        """
         self.stop_by = min(self.stop_by, by)
-        if by < math.inf:
-            self.deadline = Deadline(self.system.wheel, by, self.overdue)
+        if self.stop_by < math.inf:
+            self.cancel_deadline()
+            self.deadline = Deadline(self.system.wheel, self.stop_by, self.overdue)
         self.signal(Stop(why, drain=drain))
 
     def kill(self, why: str) -> None:
@@ -130,7 +135,7 @@ class Cell(Hosting):
         else:
             reason = await (self._live_as_host(actor) if actor.hosts else self._live(actor))
         self.state = "stopping"
-        if not self.stop_asked:
+        if self.stop_by == math.inf:
             self.cancel_deadline()
         await self._finish(actor, reason)
         passing, self.passing = self.passing, None
@@ -178,7 +183,7 @@ class Cell(Hosting):
 
     def _has_started(self, actor: Actor) -> None:
         self.state = "running"
-        if not self.stop_asked:
+        if self.stop_by == math.inf:
             self.cancel_deadline()
         if not actor.announces:
             self.announce()
@@ -210,7 +215,7 @@ class Cell(Hosting):
         return reason
 
     def _crashed(self, error: BaseException, *, in_start: bool) -> Crashed:
-        detail = f"{type(error).__name__}: {error}"[:LAST_ERROR_LENGTH]
+        detail = describe(error)[:LAST_ERROR_LENGTH]
         self.last_error = detail
         message = None if in_start else self.failed_message
         self.system.report(Crash(self.ref.path, self.kind, self.incarnation, message, error, detail))
@@ -231,7 +236,14 @@ class Cell(Hosting):
         links.joiner = None
 
     async def _finish(self, actor: Actor | None, reason: Reason) -> None:
-        """Everything that ends with an incarnation, then the hook."""
+        """Everything that ends with an incarnation, then the hook, then what the hook has begun."""
+        await self._let_go(reason)
+        if actor is not None and type(actor).stopped is not Actor.stopped:
+            await self._run_hook(actor, reason)
+            await self._let_go(reason)
+
+    async def _let_go(self, reason: Reason) -> None:
+        """Tasks, timers, requests, watches, answers owed and signals: none of them outlives its incarnation."""
         await self._end_tasks()
         links = self.links
         if links is not None:
@@ -250,8 +262,6 @@ class Cell(Hosting):
                 failed(request, str(reason), reason.error if isinstance(reason, Crashed) else None)
         if self.signals:
             self.signals.clear()
-        if actor is not None and type(actor).stopped is not Actor.stopped:
-            await self._run_hook(actor, reason)
 
     async def _run_hook(self, actor: Actor, reason: Reason) -> None:
         try:
@@ -273,25 +283,32 @@ class Cell(Hosting):
             signal = self._child_ended(actor, signal.cell, signal.reason)
         elif signal.__class__ is IncarnationStarted:
             cell: Cell = signal.cell
-            current = cell.incarnation == signal.incarnation
-            signal = actor.child_started(cell) if current and cell.running else None
+            # It may have ended since: that follows, and is another matter than a start that failed.
+            signal = actor.child_started(cell) if cell.incarnation == signal.incarnation else None
         if signal is not None:
+            self.current = signal
             await actor.receive(signal)
 
     def _child_ended(self, actor: Any, cell: Cell, reason: Reason) -> object:
         if self.children.get(cell.spec.name) is not cell:
             return None
-        if isinstance(reason, Passivated) and not cell.stop_asked:
-            if self.settle_passive(cell):
+        if isinstance(reason, Passivated):
+            if cell.stop_asked:  # whoever was told to stop is not to be woken
+                reason = Stopped()
+            elif self.settle_passive(cell):
                 return None
-            return actor.child_passivated(cell)
+            else:
+                return actor.child_passivated(cell)
         return actor.child_ended(cell, reason)
 
     def start_task(self, function: Callable[[], Awaitable[Any]], name: str) -> ActorTask:
         nursery = self.owner.nursery
         assert nursery is not None
         task = ActorTask(self, function, name)
-        self.need_links().tasks[task] = None
+        links = self.need_links()
+        links.tasks[task] = None
+        if links.joiner is not None:  # begun by a task that is being ended
+            task.cancel("its actor ended")
         self.system.pristine.run(nursery.start_soon, task.run)
         return task
 

@@ -18,6 +18,7 @@ class DeadLetters:
 
     Attributes:
         counts: how many, by reason.
+        listener_failures: how many calls of a listener raised. It must not be able to fail whoever sent the message.
         recent: the latest, as (path, type of message, reason). Messages themselves are not kept: they may be large, and
             they may be somebody's.
     """
@@ -25,6 +26,7 @@ class DeadLetters:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.recent: deque[tuple[str, str, str]] = deque(maxlen=KEPT)
+        self.listener_failures = 0
         self._listeners: dict[Callable[[DeadLetter], None], None] = {}
 
     def listen(self, listener: Callable[[DeadLetter], None]) -> Callable[[], None]:
@@ -36,4 +38,7 @@ class DeadLetters:
         self.counts[letter.reason] += 1
         self.recent.append((letter.path, type(letter.message).__name__, letter.reason))
         for listener in list(self._listeners):
-            listener(letter)
+            try:
+                listener(letter)
+            except Exception:  # noqa: BLE001 - it runs inside somebody's `tell`
+                self.listener_failures += 1

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
     from runtime._address import Ref
@@ -123,8 +123,12 @@ class WaitCycle(ActorError):
         return "waiting would close a cycle: " + " -> ".join(self.path)
 
 
+@final
 class Refused(ActorError):
     """An expected "no". A handler *returns* it, the asker's `ask` raises it; the handler's instance lives on.
+
+    The asker gets an error of its own with the same reason, so one `Refused` may be returned again and again. It has no
+    subclasses: the loop compares the class itself.
 
     Attributes:
         reason: any value that the two sides agreed on.

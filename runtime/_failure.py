@@ -14,15 +14,23 @@ def text_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
+def describe(error: BaseException) -> str:
+    """An error in one line. An error whose own text cannot be made must not do more harm than any other."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as broken:  # noqa: BLE001 - `__str__` is as foreign as the code that raised
+        return f"{type(error).__name__} (its text failed with {type(broken).__name__})"
+
+
 def strip(error: BaseException | None) -> None:
     """Take the traceback off an error and off everything that it was raised from."""
     pending = [error]
-    seen = 0
-    while pending and seen < 1000:  # a chain of causes may be a cycle
+    seen: set[int] = set()  # a chain of causes may be a cycle
+    while pending:
         current = pending.pop()
-        seen += 1
-        if current is None or (current.__traceback__ is None and seen > 1):
+        if current is None or id(current) in seen:
             continue
+        seen.add(id(current))
         current.__traceback__ = None
         pending += (current.__cause__, current.__context__)
         if isinstance(current, BaseExceptionGroup):

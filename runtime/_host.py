@@ -88,9 +88,10 @@ class Host(Actor):
         del cell
         return None
 
-    def revive(self, spec: Spec) -> None:
-        """A message has come for a passive child: start it again."""
+    def revive(self, spec: Spec) -> bool:
+        """A message has come for a passive child: start it again. False if there is no room for it now."""
         self.start_child(spec)
+        return True
 
     def restarts_of(self, name: str) -> Restarts | None:
         """What a snapshot of the tree shows of a child's restarts."""

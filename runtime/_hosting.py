@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from trio.lowlevel import checkpoint, wait_task_rescheduled
 
 from runtime._errors import InvalidSpec
-from runtime._messages import Ended, Killed, Passivated, Reason, Restarted, Stopped
+from runtime._messages import Ended, Killed, Passivated, Reason, Restarted, Stopped, is_failure
 from runtime._passive import PassiveTarget
-from runtime._timers import Deadline
 from runtime._turn import Turns
 
 if TYPE_CHECKING:
@@ -66,7 +65,13 @@ class Hosting(Turns):
         self.stop_by = math.inf
 
     def make_child(self, spec: Spec) -> Cell:
-        """A cell for `spec`, with its mailbox open, not yet launched. Raises InvalidSpec for a name that is taken."""
+        """A cell for `spec`, with its mailbox open, not yet launched.
+
+        Raises:
+            InvalidSpec: the name is taken, or the host has no place for children (before `started`, in `stopped`).
+        """
+        if self.nursery is None:
+            raise InvalidSpec("start_child", spec.name, f"children while {self.ref.path} lives")
         if spec.name in self.children:
             raise InvalidSpec("name", spec.name, f"a name that no child of {self.ref.path} has")
         cell = self.system.make_cell(self.path_of(spec.name), spec, self)
@@ -109,24 +114,23 @@ class Hosting(Turns):
     def settle_passive(self, cell: Cell) -> bool:
         """A child has passivated. True if messages came meanwhile, and it goes on at once."""
         if cell.depth and not self.shut:
-            cell.leaving = None
-            cell.reopen()
-            cell.launch()
+            self.relaunch(cell, Passivated())
             return True
         self.close(cell, Passivated())
         return False
 
     def close(self, cell: Cell, reason: Reason) -> None:
-        """The end of a child: first what it held is free, then its watchers hear of it."""
-        if self.children.get(cell.spec.name) is cell:
-            del self.children[cell.spec.name]
+        """The end of a child: first what it held is free, then its watchers hear of it. A second call does nothing."""
+        if self.children.get(cell.spec.name) is not cell:
+            return
+        del self.children[cell.spec.name]
         cell.state = "ended"
         if isinstance(reason, Passivated):
             cell.ref.target = PassiveTarget(self.system, self, cell.spec)  # type: ignore[arg-type]
         else:
             cell.ref.target = self.system.dead
         cell.cancel_deadline()
-        cell.empty_out("dead" if cell.incarnation else "stopped")
+        cell.empty_out("dead" if is_failure(reason) else "stopped")
         self.system.forget(cell)
         links, cell.links = cell.links, None
         if links is None:
@@ -192,7 +196,3 @@ class Hosting(Turns):
         """After the nursery: whoever is left was cancelled with it."""
         for cell in list(reversed(self.children.values())):
             self.close(cell, Killed("its host ended"))
-
-    def deadline_at(self, at: float, cell: Cell) -> Deadline | None:
-        """A deadline after which the child is cancelled."""
-        return None if at == math.inf else Deadline(self.system.wheel, at, cell.overdue)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from runtime._address import Ref
     from runtime._cell import Cell
-    from runtime._mailbox import Sender
     from runtime._request import Request
+    from runtime._sender import Sender
     from runtime._tasks import ActorTask
     from runtime._timers import Timer
 

@@ -1,15 +1,11 @@
-"""The mailbox beyond its fast path: overflow policies, waiting senders, weights, and the system lane.
-
-Two lanes. The *user* lane is a deque of bare messages and `Request` envelopes, bounded by the spec. The *system* lane
-(`signals`) is unbounded and written only by the kernel. Rather than look for signals before each message, the kernel
-puts one marker at the left of the user lane: the loop finds it as its next item.
+"""The mailbox beyond its fast path: overflow policies, waiting senders, weights, and how it closes.
 
 `capacity` is what the fast path of `tell` compares with. It is the spec's capacity while the cell is plain and open,
 and −1 whenever a message needs a closer look: senders are waiting (a later `tell` must not overtake them), the mailbox
 is weighed, the cell waits to restart (asks are refused, tells are kept), or it no longer accepts anything.
 
 Room goes straight to the first waiting sender: while there are any, the cell takes one message at a time and fills the
-freed place itself before it handles the message (`Cell._slow_turn`). Rejected: waking the sender and letting it try
+freed place itself before it handles the message (`Turns.slow_turn`). Rejected: waking the sender and letting it try
 again; a `tell` would then overtake it, and n senders would wake n times.
 
 Conservation, per mailbox, at every moment outside the loop's own step:
@@ -21,133 +17,32 @@ The left side is counted where a message is offered, the right side where it end
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from outcome import Error, Value
-from trio.lowlevel import Abort, Task, current_task, enable_ki_protection, reschedule, wait_task_rescheduled
+from trio.lowlevel import current_task, enable_ki_protection, wait_task_rescheduled
 
-from runtime._address import CURRENT, Ref, Target, check_cycle
-from runtime._errors import Dead, Full, NotAccepted, Restarting, TimedOut
-from runtime._links import Links
+from runtime._address import CURRENT, Ref, check_cycle
+from runtime._errors import Dead, Full, NotAccepted, Restarting
+from runtime._failure import strip
+from runtime._lane import Lanes
 from runtime._messages import DeadLetter
+from runtime._reports import HookFailed
 from runtime._request import MARK, Request
+from runtime._sender import Sender
 from runtime._spec import Overflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime._cell import Cell
-    from runtime._spec import Spec
-    from runtime._system import System
 
 
-class Sender:
-    """One `send` that waits for room. `holder` makes it an edge of the wait-for graph."""
-
-    __slots__ = ("holder", "item", "ref", "task")
-
-    def __init__(self, ref: Ref[Any], item: Any, task: Task, holder: Cell) -> None:
-        self.ref = ref
-        self.item = item
-        self.task: Task | None = task
-        self.holder: Cell = holder
-
-    def settle(self, error: Exception | None) -> None:
-        """Let the sender go on: its message was taken, or never will be."""
-        task, self.task = self.task, None
-        if task is not None:
-            reschedule(task, Value(None) if error is None else Error(error))
-
-    def abort(self, _raise_cancel: Callable[[], Any]) -> Abort:
-        self.task = None
-        return Abort.SUCCEEDED
-
-    def fire(self) -> None:
-        """No room by the deadline (called by the wheel)."""
-        cell = self.holder
-        handling, age = cell.handling()
-        self.settle(TimedOut(self.ref, self.item, state=cell.state, handling=handling, age=age, depth=cell.depth))
-
-
-class MailboxTarget(Target):
+class MailboxTarget(Lanes):
     """The mailbox of a cell."""
 
-    __slots__ = (
-        "accepted",
-        "capacity",
-        "dropped",
-        "expired",
-        "failed",
-        "lane",
-        "links",
-        "marked",
-        "moved",
-        "peak",
-        "ref",
-        "rejected",
-        "retry_at",
-        "shut",
-        "signals",
-        "spec",
-        "state",
-        "system",
-        "undelivered",
-        "waiter",
-    )
-
-    def __init__(self, ref: Ref[Any], spec: Spec, system: System) -> None:
-        self.ref = ref
-        self.spec = spec
-        self.system = system
-        self.state = "starting"
-        self.lane: deque[Any] | None = None
-        self.signals: deque[Any] | None = None
-        self.marked = False
-        self.waiter: Task | None = None
-        self.links: Links | None = None
-        self.shut = False
-        self.retry_at: float | None = None
-        self.capacity: int = -1 if spec.mailbox.weigher is not None else spec.mailbox.capacity
-        self.accepted = self.rejected = 0
-        self.failed = self.expired = self.dropped = self.undelivered = self.moved = 0
-        self.peak = 0
-
-    # --- what others may ask
-
-    @property
-    def depth(self) -> int:
-        """How many messages wait in the user lane."""
-        return len(self.lane) - self.marked if self.lane else 0
-
-    def handling(self) -> tuple[str | None, float]:
-        """The type of the message in hand, and its age in seconds."""
-        raise NotImplementedError
-
-    def need_links(self) -> Links:
-        links = self.links
-        if links is None:
-            links = self.links = Links()
-        return links
-
-    def edge(self) -> Cell | None:
-        return self  # type: ignore[return-value]
-
-    def watchable(self) -> Cell | None:
-        return self  # type: ignore[return-value]
+    __slots__ = ()
 
     # --- putting
-
-    def _put(self, item: Any) -> None:
-        lane = self.lane
-        if lane is None:
-            lane = self.lane = deque()
-        lane.append(item)
-        self.accepted += 1
-        task = self.waiter
-        if task is not None:
-            self.waiter = None
-            reschedule(task)
 
     def _has_room(self, weight: int) -> bool:
         mailbox = self.spec.mailbox
@@ -184,7 +79,17 @@ class MailboxTarget(Target):
             return self._reject(ref, item, "stopping")
         if self.retry_at is not None and item.__class__ is Request and item.answerable:
             return self._reject(ref, item, "restarting")
-        item = self._weighed(ref, item)
+        try:
+            return self._by_policy(ref, self._weighed(ref, item))
+        except Exception as error:  # noqa: BLE001 - the receiver's weigher or key; it must not fail in the sender
+            return self._unmeasured(ref, item, error)
+
+    def _unmeasured(self, ref: Ref[Any], item: Any, error: Exception) -> bool:
+        self.system.report(HookFailed(self.ref.path, self.kind, error))
+        strip(error)
+        return self._reject(ref, item, "unmeasured")
+
+    def _by_policy(self, ref: Ref[Any], item: Any) -> bool:
         weight = item.weight if item.__class__ is Request else 0
         if self._has_room(weight):
             self._take_in(item)
@@ -266,9 +171,14 @@ class MailboxTarget(Target):
         waits = self.spec.mailbox.overflow is Overflow.WAIT and not self.shut
         return self if waits else None  # type: ignore[return-value]
 
+    @enable_ki_protection
     async def wait_for_room(self, ref: Ref[Any], message: object, within: float) -> None:
         """The slow side of `Ref.send`."""
-        item = self._weighed(ref, message)
+        try:
+            item = self._weighed(ref, message)
+        except Exception as error:  # noqa: BLE001 - as in `overflow`
+            self._unmeasured(ref, message, error)
+            raise Full(ref, message) from None
         if self._has_room(item.weight if item.__class__ is Request else 0):
             self._take_in(item)
             return
@@ -290,7 +200,9 @@ class MailboxTarget(Target):
             if asker is not None:
                 asker.waits_on = None
             bucket.pop(sender, None)
-            sender.holder.leave(sender)  # it may wait elsewhere by now
+            holder = sender.holder  # it may wait elsewhere by now
+            holder.leave(sender)
+            holder.admit()  # where messages have weights, there may be room for the next
 
     def adopt(self, sender: Sender) -> None:
         """Let a sender wait for room here, behind those who wait already."""
@@ -311,15 +223,16 @@ class MailboxTarget(Target):
             return
         while links.senders:
             sender = next(iter(links.senders))
-            item = sender.item
-            weight = item.weight if item.__class__ is Request else 0
-            mailbox = self.spec.mailbox
-            used = self.depth if mailbox.weigher is None else links.load + weight - 1
-            if used >= mailbox.capacity and self.depth > 0:
-                return
+            if sender.open:
+                item = sender.item
+                weight = item.weight if item.__class__ is Request else 0
+                mailbox = self.spec.mailbox
+                used = self.depth if mailbox.weigher is None else links.load + weight - 1
+                if used >= mailbox.capacity and self.depth > 0:
+                    return
+                self._take_in(item)
+                sender.settle(None)
             del links.senders[sender]
-            self._take_in(item)
-            sender.settle(None)
         self._open_up()
 
     def _open_up(self) -> None:
@@ -327,29 +240,6 @@ class MailboxTarget(Target):
         plain = self.spec.mailbox.weigher is None and not self.shut and self.retry_at is None
         if plain and not (self.links is not None and self.links.senders):
             self.capacity = self.spec.mailbox.capacity
-
-    # --- the system lane
-
-    @enable_ki_protection
-    def signal(self, signal: object) -> None:
-        """Put something in the system lane. Never refused."""
-        signals = self.signals
-        if signals is None:
-            signals = self.signals = deque()
-        signals.append(signal)
-        self._mark()
-
-    def _mark(self) -> None:
-        if not self.marked:
-            self.marked = True
-            lane = self.lane
-            if lane is None:
-                lane = self.lane = deque()
-            lane.appendleft(MARK)
-        task = self.waiter
-        if task is not None:
-            self.waiter = None
-            reschedule(task)
 
     # --- closing
 
@@ -361,6 +251,7 @@ class MailboxTarget(Target):
             assert self.lane is not None
             self.lane.remove(item)
             self._return(item, Restarting(item.ref, item.message, max(0.0, until - self.system.now())))
+        self.admit()
 
     def reopen(self) -> None:
         """The restart is under way: asks are queued again."""
@@ -373,29 +264,43 @@ class MailboxTarget(Target):
         self.capacity = -1
         if self.links is not None:
             for sender in list(self.links.senders):
-                sender.settle(Dead(sender.ref, sender.item))
+                self.turn_away(sender, Dead(sender.ref, sender.message), "stopping")
             self.links.senders.clear()
 
+    def turn_away(self, sender: Sender, error: Exception, reason: str) -> None:
+        """A sender has waited in vain: count its message as refused, and let it go on."""
+        if sender.open:
+            self._reject(sender.ref, sender.item, reason)
+            sender.settle(error)
+
     def hand_over(self, put: Callable[[Any], bool], refusal: Callable[[Any], NotAccepted]) -> int:
-        """Move everything that waits, in order, in one step: `put` takes each item elsewhere. How many were moved."""
+        """Move everything that waits, in order, in one step: `put` takes each item elsewhere. How many were moved.
+
+        An ask whose asker has gone stays behind, as expired: elsewhere it would be taken for one that can be answered.
+        """
         lane = self.lane
         items = [item for item in lane or () if item is not MARK]
         if lane is not None:
             lane.clear()
             if self.marked:
                 lane.append(MARK)
+        moved = 0
         for item in items:
-            self.moved += 1
             if item.__class__ is Request:
                 if self.links is not None:
                     self.links.load -= item.weight
                 item.weight = 0
-                item.settle = None
+                if not item.open:
+                    self.expired += 1
+                    continue
+                item.withdraw()
                 if not item.answerable:
                     item = item.message
+            moved += 1
+            self.moved += 1
             if not put(item) and item.__class__ is Request:
                 item.fail(refusal(item.message))
-        return len(items)
+        return moved
 
     def _return(self, item: Request, error: NotAccepted) -> None:
         if self.links is not None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
+from runtime._failure import describe
+
 if TYPE_CHECKING:
     from runtime._address import Ref
     from runtime._tasks import ActorTask
@@ -51,7 +53,7 @@ class Crashed:
 
     def __str__(self) -> str:
         where = "failed to start: " if self.in_start else ""
-        return f"{where}{type(self.error).__name__}: {self.error}"
+        return f"{where}{describe(self.error)}"
 
 
 Reason: TypeAlias = Stopped | Passivated | Killed | Crashed

@@ -33,7 +33,8 @@ class RefusedTell:
 
 @attrs.frozen(eq=False)
 class HookFailed:
-    """`stopped` raised, or was cut off at the end of its grace."""
+    """`stopped` raised, or was cut off at the end of its grace (`error` is None then); or a function that the mailbox's
+    spec names, or a host's `revive`, raised in somebody's `tell`."""
 
     path: str
     kind: str

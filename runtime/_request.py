@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from outcome import Error, Value
 from trio.lowlevel import Abort, Task, enable_ki_protection, reschedule
 
-from runtime._errors import HandlerFailed, Refused, TimedOut
+from runtime._errors import HandlerFailed, NotAccepted, Refused, TimedOut
 from runtime._messages import Replied
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Request:
         self.open = True
         self.weight = 0
         self.settle: Callable[[object, bool], None] | None = None
-        """Called once with (answer, False) when answered, or (None, True) when the asker is cancelled. For switches."""
+        """For switches: called with (answer, False) when answered, with (None, True) when the asker is cancelled or the
+        message is handed back, and never when it failed or timed out."""
 
     @property
     def answerable(self) -> bool:
@@ -57,7 +58,7 @@ class Request:
             settle, self.settle = self.settle, None
             settle(value, False)
         if value.__class__ is Refused:
-            return self.fail(value)
+            return self.fail(Refused(value.reason))  # raised there, so it gathers frames there
         task = self.task
         if task is not None:
             if self.open:
@@ -69,7 +70,9 @@ class Request:
 
     @enable_ki_protection
     def fail(self, error: Exception) -> bool:
-        """Settle with an error."""
+        """Settle with an error. One that hands the message back says nothing about whoever was asked."""
+        if self.settle is not None and self.open and isinstance(error, NotAccepted):
+            self.withdraw()
         task = self.task
         if task is not None:
             if self.open:
@@ -94,12 +97,13 @@ class Request:
     def abandon(self) -> None:
         """The asker has gone: whoever comes to the message skips it."""
         self.open = False
-        self._withdraw()
+        self.withdraw()
         if self.bucket is not None:
             self.bucket.pop(self, None)
             self.bucket = None
 
-    def _withdraw(self) -> None:
+    def withdraw(self) -> None:
+        """Tell the switch that this was no evidence."""
         if self.settle is not None:
             settle, self.settle = self.settle, None
             settle(None, True)
@@ -107,7 +111,7 @@ class Request:
     def abort(self, _raise_cancel: Callable[[], Any]) -> Abort:
         """The asking task was cancelled while it waited (trio's abort function)."""
         self.open = False
-        self._withdraw()
+        self.withdraw()
         return Abort.SUCCEEDED
 
     def fire(self) -> None:
@@ -142,6 +146,7 @@ class ReplyTo:
         """Whether somebody still waits for the answer."""
         return self._request is not None and self._request.open
 
+    @enable_ki_protection
     def answer(self, value: object) -> bool:
         """Give the answer (a `Refused` is raised at the asker). False if nobody waits any more."""
         request, self._request = self._request, None

@@ -168,6 +168,7 @@ class System:
                 self._overdue.cancel()
             if self.root is not None:
                 self.root.state = "ended"
+                self.root.cancel_deadline()
                 self.root.ref.target = self.dead
                 self.root.empty_out("stopped")
                 self.forget(self.root)
@@ -184,8 +185,9 @@ class System:
         root = self.root
         if root is None or root.state == "ended":
             return
-        end = min(self.now() + within, self._grace_until)
-        grace = min(self._grace, within / 4)
+        now = self.now()
+        end = min(now + within, self._grace_until)
+        grace = min(self._grace, max(0.0, end - now) / 4)
         self._grace_until = end
         if self._overdue is not None:
             self._overdue.cancel()

@@ -10,6 +10,7 @@ nursery opened inside a handler that outlives it (it corrupts the stack of scope
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -86,7 +87,13 @@ class ActorTask:
 
 
 def split_cancelled(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """(what belongs to an outer scope and must go on, what is a failure of our own)."""
+    """(what belongs to an outer scope and must go on, what is a failure of our own).
+
+    Called outside the scope of the actor or task. If nothing outside is cancelled, a Cancelled is one that was kept and
+    raised again in the wrong place: in the host's nursery it would end every sibling, so it is a failure.
+    """
+    if trio.current_effective_deadline() > -math.inf:
+        return None, error
     if isinstance(error, trio.Cancelled):
         return error, None
     if isinstance(error, BaseExceptionGroup):

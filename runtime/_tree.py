@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from runtime._mailbox import Sender
-from runtime._turn import NOTHING
+from runtime._failure import describe
+from runtime._sender import Sender
 
 if TYPE_CHECKING:
+    from runtime._actor import Actor
     from runtime._cell import Cell
 
 
@@ -96,19 +97,16 @@ class Node:
 
 def counters_of(cell: Cell) -> Counters:
     """The counters of a cell: exact whenever it is not in the middle of a turn, for they are brought up once a turn."""
-    in_hand = 0
-    if cell.current is not NOTHING:
-        in_hand = len(cell.current) if isinstance(cell.current, list) else 1
     return Counters(
         offered=cell.accepted + cell.rejected,
-        handled=cell.handled,
+        handled=max(0, cell.handled),  # what a turn has forwarded or skipped is counted before what it has completed
         failed=cell.failed,
         expired=cell.expired + cell.skipped,
         dropped=cell.dropped,
         undelivered=cell.undelivered,
         moved=cell.moved,
         waiting=cell.depth,
-        in_hand=in_hand,
+        in_hand=cell.in_hand,
     )
 
 
@@ -138,9 +136,17 @@ def snapshot(cell: Cell, restarts: Restarts | None = None) -> Node:
         waits_on=waits_on,
         last_error=cell.last_error,
         tasks=tuple(task.name for task in cell.links.tasks) if cell.links is not None else (),
-        details=actor.inspect() if actor is not None else {},
+        details=details_of(actor) if actor is not None else {},
         children=children,
     )
+
+
+def details_of(actor: Actor) -> dict[str, Any]:
+    """What the actor says of itself. One that fails to must not hide the rest of the tree."""
+    try:
+        return actor.inspect()
+    except Exception as error:  # noqa: BLE001 - foreign code, called by whoever looks
+        return {"inspect": describe(error)}
 
 
 def overdue_paths(cell: Cell) -> tuple[str, ...]:

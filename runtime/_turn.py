@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from trio.lowlevel import Abort, Task, checkpoint, enable_ki_protection, wait_task_rescheduled
 
 from runtime._errors import Refused
-from runtime._mailbox import MailboxTarget
+from runtime._failure import describe
+from runtime._hand import NOTHING, Batch, Hand
 from runtime._messages import Passivated, Reason, Stopped
-from runtime._reports import RefusedTell
 from runtime._request import MARK, Request, failed
 from runtime._timers import Timer
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from runtime._actor import Actor
     from runtime._address import Ref
-    from runtime._mailbox import Sender
+    from runtime._sender import Sender
     from runtime._spec import Spec
     from runtime._system import System
 
@@ -41,17 +41,6 @@ OUTER: Final = range(8)
 SIGNALS_PER_TURN: Final = 64
 
 
-class _Nothing:
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "NOTHING"
-
-
-NOTHING: Final = _Nothing()
-"""No message is in hand (None may be a message)."""
-
-
 class Stop:
     """In the system lane: end after the message in hand; with `drain`, after those that are queued."""
 
@@ -62,49 +51,24 @@ class Stop:
         self.drain = drain
 
 
-class Turns(MailboxTarget):
+class Turns(Hand):
     """A mailbox and the loop that empties it."""
 
     __slots__ = (
-        "completed",
-        "current",
-        "failed_message",
-        "forwarded",
         "leaving",
-        "marks",
-        "request",
         "signalled",
-        "since",
-        "skipped",
         "task",
         "waits_on",
+        "wished",
     )
 
     def __init__(self, ref: Ref[Any], spec: Spec, system: System) -> None:
         super().__init__(ref, spec, system)
-        self.current: Any = NOTHING
-        self.request: Request | None = None
-        self.since = 0.0
         self.signalled = 0
         self.task: Task | None = None
         self.waits_on: Request | Sender | None = None
         self.leaving: Reason | None = None
-        self.failed_message: str | None = None
-        # `completed` counts every item that the loop is done with, so that the fast path need not tell them apart.
-        self.completed = self.marks = self.skipped = self.forwarded = 0
-
-    @property
-    def handled(self) -> int:
-        """Messages of the user lane whose handler returned."""
-        return self.completed - self.marks - self.skipped - self.forwarded
-
-    def handling(self) -> tuple[str | None, float]:
-        current = self.current
-        if current is NOTHING:
-            return None, 0.0
-        if isinstance(current, list):
-            return f"{len(current)} messages, the first {type(current[0]).__name__}", self.system.now() - self.since
-        return type(current).__name__, self.system.now() - self.since
+        self.wished = 0  # `accepted` at the wish to passivate
 
     def unpark(self, _raise_cancel: Callable[[], Any]) -> Abort:
         self.waiter = None
@@ -112,12 +76,16 @@ class Turns(MailboxTarget):
 
     def may_leave(self) -> bool:
         """The lane is empty and `leaving` is set: whether the cell may end now. Forgets a wish that cannot be met."""
+        if not isinstance(self.leaving, Passivated):
+            return True
         links = self.links
-        busy = links is not None and (links.tasks or links.held or links.senders or links.requests)
-        if isinstance(self.leaving, Passivated) and busy:
+        busy = self.accepted != self.wished
+        if links is not None:
+            owed = any(request.open for request in links.held)
+            busy = busy or owed or bool(links.tasks or links.senders or links.requests)
+        if busy:
             self.leaving = None
-            return False
-        return True
+        return not busy
 
     def stay(self) -> None:
         """There is work again: forget a wish to passivate."""
@@ -134,6 +102,12 @@ class Turns(MailboxTarget):
         outer, inner, size = OUTER, INNER, len(INNER)
         while True:
             lane = self.lane
+            if self.links is not None and self.links.senders:
+                ending = await self.slow_turn(actor)
+                if ending is not None:
+                    return ending
+                await checkpoint()
+                continue
             if not lane:
                 if self.leaving is not None and self.may_leave():
                     return self.leaving
@@ -179,7 +153,8 @@ class Turns(MailboxTarget):
                             self.current = item.message
                             answer = await receive(item.message)
                             if self.request is item:
-                                item.answer(answer)
+                                if not item.answer(answer):
+                                    self.unanswered(item, answer)
                                 self.request = None
                         else:
                             self.current = item
@@ -199,26 +174,8 @@ class Turns(MailboxTarget):
                 raise
             self.completed = done + o * size + i
             self.current = NOTHING
-            if self.links is not None and self.links.senders and lane:
-                ending = await self.slow_turn(actor)
-                if ending is not None:
-                    return ending
             if more and lane:
                 await checkpoint()
-
-    def hand_failed(self, error: BaseException) -> None:
-        """The message in hand, if it was one of the user lane, ended in `error`."""
-        if self.current is not NOTHING:
-            self.failed += 1
-            request, self.request = self.request, None
-            if request is not None:
-                failed(request, f"{type(error).__name__}: {error}", error)
-            self.failed_message = type(self.current).__name__
-            self.current = NOTHING
-
-    def refused_tell(self, message: object) -> None:
-        """Refusing what nobody asked counts as handled, and is reported: somebody expected it to work."""
-        self.system.report(RefusedTell(self.ref.path, type(message).__name__))
 
     async def handle(self, actor: Actor, item: Any) -> None:
         """Handle one item of the user lane, outside the fast loop."""
@@ -237,11 +194,12 @@ class Turns(MailboxTarget):
                 message = item.message
             self.current = message
             answer = await actor.receive(message)
-            if self.request is None:
+            if item.__class__ is not Request:
                 if answer.__class__ is Refused:
                     self.refused_tell(message)
             elif self.request is item:
-                item.answer(answer)
+                if not item.answer(answer):
+                    self.unanswered(item, answer)
                 self.request = None
         except BaseException as error:
             self.hand_failed(error)
@@ -252,12 +210,17 @@ class Turns(MailboxTarget):
     async def slow_turn(self, actor: Actor) -> Reason | None:
         """A turn while senders wait: each place that becomes free is filled before the message is handled."""
         links = self.links
+        assert links is not None
         now = self.system.now
         self.since = begun = now()
+        self.peak = max(self.peak, self.depth)
         for _ in range(len(OUTER) * len(INNER)):
+            if not self.lane:
+                self.admit()  # what waited here has been taken away since
             lane = self.lane
-            if not lane or links is None or not links.senders or now() >= begun + SLICE:
+            if not lane or not links.senders or now() >= begun + SLICE:
                 break
+            self.stay()
             item = lane.popleft()
             if item is MARK:
                 ending = await self.take_signals(actor)
@@ -274,6 +237,7 @@ class Turns(MailboxTarget):
     async def take_signals(self, actor: Actor) -> Reason | None:
         """Work off the system lane. A reason means: end now."""
         self.marked = False
+        self.current = NOTHING
         signals = self.signals
         taken = 0
         while signals:
@@ -290,16 +254,18 @@ class Turns(MailboxTarget):
                     continue
                 signal = signal.message
             self.current = signal
+            self.attending = True
             try:
                 await self.take_signal(actor, signal)
             except BaseException:
-                self.failed_message = type(signal).__name__
-                self.current = NOTHING
+                self.failed_message = type(self.current).__name__
                 raise
+            finally:
+                self.current = NOTHING
+                self.attending = False
             self.signalled += 1
             if taken % SIGNALS_PER_TURN == 0:
                 await checkpoint()
-        self.current = NOTHING
         return None
 
     async def take_signal(self, actor: Any, signal: Any) -> None:
@@ -334,7 +300,7 @@ class Turns(MailboxTarget):
 
     async def handle_batch(self, actor: Actor, items: list[Any]) -> None:
         """Handle or fail `items` together; each is counted, each ask is answered."""
-        messages: list[Any] = []
+        messages = Batch()
         requests: list[Request | None] = []
         for item in items:
             if item.__class__ is not Request:
@@ -366,7 +332,7 @@ class Turns(MailboxTarget):
             self.current = NOTHING
             for request in requests:
                 if request is not None:
-                    failed(request, f"{type(error).__name__}: {error}", error)
+                    failed(request, describe(error), error)
             raise
         self.completed += len(messages)
         self.current = NOTHING

@@ -18,6 +18,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from runtime._errors import InvalidSpec
 
@@ -83,6 +84,7 @@ class Wheel:
         self._ticks = sorted(self._buckets)
         self._sweep_at = max(_SWEEP_AT_LEAST, 2 * len(self._ticks))
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Fire what is due, for ever. The one task of the wheel."""
         while True:

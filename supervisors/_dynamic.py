@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from runtime import ActorError, ChildRestart, GaveUp, Host, InvalidSpec, Reason, Restarts, Spec, Stopped, is_failure
+from runtime import ActorError, ChildRestart, GaveUp, Host, InvalidSpec, Reason, Restarts, Spec, is_failure
 from supervisors._record import Record, Row
 from supervisors._spec import ChildSpec, Intensity, Restart
 
@@ -37,9 +37,10 @@ class TooManyChildren(ActorError):
 
 @attrs.frozen
 class ChildDue:
-    """The delay of a child's restart is over."""
+    """The delay of a child's restart is over. `reason` is why it ended."""
 
     name: str
+    reason: Reason
 
 
 @attrs.frozen
@@ -87,7 +88,7 @@ class DynamicSupervisor(Host):
 
         Raises:
             InvalidSpec: the name is taken, or the spec is not a ChildSpec.
-            TooManyChildren: children that wait to restart count.
+            TooManyChildren: children that wait to restart count, passive ones do not.
         """
         if not isinstance(spec, ChildSpec):
             raise InvalidSpec("spec", type(spec).__name__, "a ChildSpec")
@@ -98,8 +99,8 @@ class DynamicSupervisor(Host):
     async def receive(self, message: Any) -> object:
         if isinstance(message, ChildDue):
             cell = self._cell.children.get(message.name)
-            if cell is not None and cell.state == "waiting" and not cell.running:
-                self._cell.relaunch(cell, Stopped("waited to restart"))
+            if cell is not None and cell.state == "waiting" and not cell.stop_asked:
+                self._cell.relaunch(cell, message.reason)
         return None
 
     def child_up(self, name: str, ref: Ref[Any]) -> None:
@@ -117,6 +118,19 @@ class DynamicSupervisor(Host):
         self.child_up(cell.spec.name, cell.ref)
         return None
 
+    def child_passivated(self, cell: Cell) -> object:
+        """What is past the period is forgotten with the child; a fresh failure is remembered when it wakes."""
+        past = self._pasts.get(cell.spec.name)
+        if past is not None and not past.record.used(self.now(), self._limit_of(cell.spec)):
+            del self._pasts[cell.spec.name]
+        return None
+
+    def revive(self, spec: Spec) -> bool:
+        """A message has come for a passive child. With as many children as may be, it is refused as by a full mailbox."""
+        if len(self._cell.children) >= self.max_children:
+            return False
+        return super().revive(spec)
+
     def child_ended(self, cell: Cell, reason: Reason) -> object:
         spec = cell.spec
         assert isinstance(spec, ChildSpec)
@@ -125,7 +139,7 @@ class DynamicSupervisor(Host):
             verdict = Verdict(past, None)
         else:
             verdict = judge(spec, past, reason, self.now(), self.system.rng.random(), self.budget)
-        limit = spec.budget or self.budget
+        limit = self._limit_of(spec)
         if verdict.delay is None:
             self._pasts.pop(spec.name, None)
             if verdict.spent:
@@ -139,15 +153,18 @@ class DynamicSupervisor(Host):
         self.system.report(ChildRestart(cell.ref.path, str(reason), used, limit.limit, verdict.delay))
         if verdict.delay > 0:
             self._cell.hold_child(cell, verdict.delay)
-            self.timer(("due", spec.name), verdict.delay, ChildDue(spec.name))
+            self.timer(("due", spec.name), verdict.delay, ChildDue(spec.name, reason))
         else:
             self._cell.relaunch(cell, reason)
         return None
 
     def restarts_of(self, name: str) -> Restarts | None:
         cell = self._cell.children.get(name)
-        if cell is None or not isinstance(cell.spec, ChildSpec):
+        if cell is None:
             return None
-        limit = cell.spec.budget or self.budget
+        limit = self._limit_of(cell.spec)
         past = self._pasts.get(name, Past())
         return Restarts(past.record.total, past.record.used(self.now(), limit), limit.limit, limit.period)
+
+    def _limit_of(self, spec: Spec) -> Intensity:
+        return getattr(spec, "budget", None) or self.budget

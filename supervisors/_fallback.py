@@ -4,9 +4,14 @@ The supervisor's own address is the switch. A target is a child of the fallback,
 ledger somebody else holds (then only the switching is done here).
 
 A child that fails is started again at once, at the same mailbox: before the third failure there is nothing to wait for,
-and after it the ledger's open time takes the place of a backoff. At the third failure in a row its ledger opens: what waits in its mailbox moves, in order and in one step, to the target in charge, and the child
-itself waits, visible as such, until its open time is over. Then it is started, idle, and the next request that can be
-settled is the probe that brings it back or sends it away for longer.
+and after it the ledger's open time takes the place of a backoff (a spec's own `backoff` and `budget` play no part). At
+the third failure in a row its ledger opens: what waits in its mailbox moves, in order and in one step, to the target in
+charge, and the child itself waits, visible as such, until its open time is over. Then it is started, idle, and the next
+request that can be settled is the probe that brings it back or sends it away for longer.
+
+A permanent child that ends normally is started again like one that failed, and counted so. A transient one that ends
+normally, a temporary one that ends in any way, and one that was stopped, are gone for good: the chain goes on without
+them.
 
 Failures of a child do not count against the fallback's intensity as long as another target is closed. When all are
 open each further failure counts, and over the limit the fallback gives up like any supervisor.
@@ -14,12 +19,13 @@ open each further failure counts, and over the limit the fallback gives up like 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from runtime import ChildRestart, GaveUp, Host, InvalidSpec, Reason, Ref, Restarts, Spec, Stopped, Switched, is_failure
-from supervisors._ledger import Account, Ledger, Outcome, Policy, active
+from runtime import ChildRestart, GaveUp, Host, InvalidSpec, Reason, Ref, Restarts, Spec, Switched, is_failure
+from supervisors._ledger import Account, Ledger, Policy, active
 from supervisors._record import Record
 from supervisors._spec import ChildSpec, Intensity, Restart
 from supervisors._supervisor import RestartLimitReached
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runtime._cell import Cell
+    from supervisors._ledger import Outcome
 
 
 @attrs.frozen
@@ -49,7 +56,7 @@ class FallbackSpec:
         policy: for the ledgers of the children.
         counted: classes of requests whose answers are evidence of health. A `Call` always is, by its settlement.
         judge: (message, answer) -> outcome, or None for no evidence.
-        exhausted: makes the answer to a request when every target is open; without it, the one due first gets the request.
+        exhausted: makes the answer to a request when no target is left; without it, the one due first gets the request.
         intensity: how many failures of children may come while all targets are open.
     """
 
@@ -73,7 +80,15 @@ class FallbackSpec:
 
 @attrs.frozen
 class TargetDue:
-    """The waiting time of a child target is over."""
+    """The waiting time of a child target is over. `reason` is why it ended."""
+
+    name: str
+    reason: Reason
+
+
+@attrs.frozen
+class ParkingOver:
+    """A target of the chain may be called again."""
 
     name: str
 
@@ -113,7 +128,7 @@ class Fallback(Host):
                 ledgers.append(ledger)
         self._ledgers = tuple(ledgers)
         self._deaf = [ledger.listen(self._changed) for ledger in ledgers]
-        self._active = active(ledgers)
+        self._active = active(ledgers, self.now())
         self._switch = Switch(
             self.system,
             ledgers,
@@ -121,8 +136,12 @@ class Fallback(Host):
             counted=self._spec.counted,
             judge=self._spec.judge,
             exhausted=self._spec.exhausted,
+            owner=self._cell,
         )
         self.ref.target = self._switch
+        self._hand_over(self._cell)  # what came before the switch was in place
+        for ledger in ledgers:
+            self._await_parking(ledger)
 
     async def stopped(self, reason: Reason) -> None:
         del reason
@@ -134,10 +153,10 @@ class Fallback(Host):
     async def receive(self, message: Any) -> object:
         if isinstance(message, TargetDue):
             cell = self._cell.children.get(message.name)
-            if cell is not None and not cell.running:
-                self._cell.relaunch(cell, Stopped("waited to restart"))
-            return None
-        self.forward(self.ref)  # it came before the switch was in place
+            if cell is not None and cell.state == "waiting" and not cell.stop_asked:
+                self._cell.relaunch(cell, message.reason)
+        elif isinstance(message, ParkingOver):
+            self._look(f"{message.name} is no longer parked")
         return None
 
     def inspect(self) -> dict[str, Any]:
@@ -146,31 +165,55 @@ class Fallback(Host):
             ledger.target: {"state": ledger.account.state, "failures": ledger.account.failures}
             for ledger in self._ledgers
         }
-        return {"active": active(self._ledgers), "targets": states}
+        return {"active": active(self._ledgers, self.now()), "targets": states}
 
     # --- the ledgers
 
     def _changed(self, ledger: Ledger, before: Account) -> None:
         """A ledger of the chain has changed its state."""
-        if ledger.account.state == "open" and before.state != "open":
+        account = ledger.account
+        if account.opened > before.opened:
             self._move_queue(ledger)
-        in_charge = active(self._ledgers)
+        parked = account.parked_until > before.parked_until
+        if parked:
+            self._await_parking(ledger)
+        self._look(f"{ledger.target} is {'parked' if parked else account.state}")
+
+    def _look(self, why: str) -> None:
+        """Report it if another target is in charge now."""
+        in_charge = active(self._ledgers, self.now())
         if in_charge != self._active:
             was, self._active = self._active, in_charge
-            self.system.report(Switched(self.ref.path, in_charge, was, f"{ledger.target} is {ledger.account.state}"))
+            self.system.report(Switched(self.ref.path, in_charge, was, why))
+
+    def _await_parking(self, ledger: Ledger) -> None:
+        until = ledger.account.parked_until
+        if self.now() < until < math.inf:
+            self.timer(("parked", ledger), until - self.now(), ParkingOver(ledger.target))
 
     def _move_queue(self, ledger: Ledger) -> None:
         """What waits at a child that has just been opened goes to the target in charge, if there is one."""
-        cell = self._cell.children.get(ledger.target) if ledger.target in self._mine else None
-        if cell is None or active(self._ledgers) is None:
-            return
+        child = next((child for child in self._mine.values() if child.ledger is ledger), None)
+        cell = None if child is None else self._cell.children.get(child.spec.name)
+        if cell is not None and active(self._ledgers, self.now()) is not None:
+            self._hand_over(cell)
+
+    def _hand_over(self, cell: Cell) -> None:
+        """Have everything that waits at `cell` take its way through the switch; then the senders who wait there."""
         switch, ref = self._switch, self.ref
         cell.hand_over(lambda item: switch.overflow(ref, item), lambda message: switch.refusal(ref, message))
-        target = switch.accepting()
-        if cell.links is not None and target is not None:
-            for sender in list(cell.links.senders):
-                cell.leave(sender)
+        if cell.links is None:
+            return
+        for sender in [sender for sender in cell.links.senders if sender.open]:
+            target = switch.accepting()
+            cell.leave(sender)
+            if target is not None:
                 target.adopt(sender)
+                target.admit()
+            elif switch.overflow(ref, sender.message):
+                sender.settle(None)
+            else:
+                sender.settle(switch.refusal(ref, sender.message))
 
     # --- the children
 
@@ -180,29 +223,19 @@ class Fallback(Host):
 
     def child_ended(self, cell: Cell, reason: Reason) -> object:
         child = self._mine[cell.spec.name]
+        restart = child.spec.restart
         failure = is_failure(reason)
-        ends = child.spec.restart is Restart.TRANSIENT and not failure
-        if cell.stop_asked or ends:
+        if failure and not cell.stop_asked:
+            self._fail(child, cell, reason)
+        if cell.stop_asked or restart is Restart.TEMPORARY or (restart is Restart.TRANSIENT and not failure):
+            child.ledger.retire()
+            self._hand_over(cell)
             self._cell.close(cell, reason)
-            child.ledger.settle(child.ledger.force(), Outcome.MISCONFIGURED, self.now())
             return None
         now = self.now()
-        if failure:
+        if not failure:
             child.ledger.fail(now)
-            if active(self._ledgers) is None:
-                self._count(cell, reason)
-        child.total += 1
-        account = child.ledger.account
-        delay = max(0.0, account.until - now) if account.state == "open" else 0.0
-        limit = self._spec.intensity.limit
-        self.system.report(ChildRestart(cell.ref.path, str(reason), account.failures, limit, delay))
-        if delay > 0:
-            self._cell.hold_child(cell, delay)
-            self.timer(("due", child.spec.name), delay, TargetDue(child.spec.name))
-        else:
-            self._cell.relaunch(cell, reason)
-        return None
-
+        ...
     def _count(self, cell: Cell, reason: Reason) -> None:
         """Every target is open: from here on a failure counts against the fallback itself."""
         intensity = self._spec.intensity

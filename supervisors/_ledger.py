@@ -15,6 +15,7 @@ see). Rules, after the circuit breakers of the field and where they go wrong:
 - The open time doubles from `open_first` to `open_cap`; of that, a random part between three quarters and all.
 - `misconfigured` (a wrong key, an unknown model) opens at once: trying twice more would not help.
 - `park` keeps calls away until a time without a word on health (a provider that said "retry after").
+- `retire` keeps them away for good: the target has ended and will not be started again.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def settle(account: Account, ticket: Ticket, outcome: Outcome, policy: Policy, n
             return Account(epoch=account.epoch + 1, parked_until=account.parked_until)
         case Outcome.CANCELLED:
             if probing and ticket.kind == "probe":
-                return attrs.evolve(account, state="open", until=now)
+                return attrs.evolve(account, state="open", until=now, epoch=account.epoch + 1)
             return account
         case Outcome.MISCONFIGURED:
             return account if account.state == "open" else _open(account, policy, now, portion)
@@ -141,6 +142,11 @@ def settle(account: Account, ticket: Ticket, outcome: Outcome, policy: Policy, n
 def park(account: Account, until: float) -> Account:
     """Keep calls away until then."""
     return attrs.evolve(account, parked_until=max(account.parked_until, until))
+
+
+def retire(account: Account) -> Account:
+    """No call will go through any more, nor is any outcome of interest."""
+    return attrs.evolve(account, state="open", until=math.inf, epoch=account.epoch + 1)
 
 
 def _open(account: Account, policy: Policy, now: float, portion: float) -> Account:
@@ -166,7 +172,8 @@ class Ledger:
         self._listeners: dict[Callable[[Ledger, Account], None], None] = {}
 
     def listen(self, listener: Callable[[Ledger, Account], None]) -> Callable[[], None]:
-        """Have `listener(ledger, account before)` called after each change of state; returns what ends that."""
+        """Have `listener(ledger, account before)` called after each change of state, a further opening and a parking
+        included; returns what ends that."""
         self._listeners[listener] = None
         return lambda: self._listeners.pop(listener, None)
 
@@ -192,11 +199,19 @@ class Ledger:
         """Keep calls away until then (trio clock)."""
         self._change(park(self.account, until))
 
+    def retire(self) -> None:
+        """The target has ended for good."""
+        self._change(retire(self.account))
+
     def _change(self, account: Account) -> None:
         before, self.account = self.account, account
-        if before.state != account.state or before.parked_until != account.parked_until:
+        if _visible(before) != _visible(account):
             for listener in list(self._listeners):
                 listener(self, before)
+
+
+def _visible(account: Account) -> tuple[object, ...]:
+    return account.state, account.opened, account.parked_until
 
 
 def choose(ledgers: Sequence[Ledger], now: float, after: Ticket | None, *, force: bool) -> Ticket | None:
@@ -219,6 +234,9 @@ def choose(ledgers: Sequence[Ledger], now: float, after: Ticket | None, *, force
     return ledgers[position].force(position)
 
 
-def active(ledgers: Sequence[Ledger]) -> str | None:
-    """The target in charge: the first that is closed and not kept away; None if all are open."""
-    return next((ledger.target for ledger in ledgers if ledger.account.state == "closed"), None)
+def active(ledgers: Sequence[Ledger], now: float = math.inf) -> str | None:
+    """The target in charge at `now`: the first that is closed and not parked then; None if there is none.
+
+    Without `now`, parking is left out of account.
+    """
+    return next((ledger.target for ledger in ledgers if ledger.account.may(now) == "call"), None)

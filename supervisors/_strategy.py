@@ -6,7 +6,11 @@ removed; a transient child that ended normally keeps its place. Two things are b
 backoff that starts at nothing, and a child that waits is still a child, visible as waiting.
 
 A group restart is a plan: first `stopping`, newest first, one at a time; then, after the delay of the child that
-failed, `starting`, in order, one at a time. A child that fails while a plan is under way joins it.
+failed, `starting`, in order, one at a time. A child that fails while a plan is under way joins it. Who waits in a plan
+for a delay, its own or that of another, is as visible as waiting as the child of a restart without a group.
+
+Different from OTP on purpose: a transient child that ended normally is not started again with its siblings, nor is one
+that was stopped on demand, whatever is under way at the time.
 """
 
 from __future__ import annotations
@@ -17,6 +21,26 @@ import attrs
 
 from runtime import Reason, is_failure
 from supervisors._record import Record, Row
+from supervisors._signals import (
+    Add,
+    Announce,
+    Begin,
+    Close,
+    Dismiss,
+    Due,
+    GiveUp,
+    HasEnded,
+    HasPassivated,
+    HasStarted,
+    Hold,
+    Launch,
+    Order,
+    Remind,
+    Restarting,
+    Signal,
+    StopChild,
+    Woken,
+)
 from supervisors._spec import ChildSpec, Intensity, Restart, Strategy
 
 
@@ -24,19 +48,32 @@ from supervisors._spec import ChildSpec, Intensity, Restart, Strategy
 class Child:
     """One child as its supervisor sees it.
 
-    `phase` is `new` (not started yet), `starting`, `running`, `stopping` (told to), `down` (ended, to be started by the
-    plan), `waiting` (for its delay), `passive`, or `done` (ended for good, its place kept).
+    Attributes:
+        phase: `new` (not started yet), `starting`, `running`, `stopping` (told to), `down` (ended, to be started by the
+            plan), `waiting` (the same, for a delay), `passive`, or `done` (ended for good, its place kept).
+        begun: whether it has started once. If it never has, its failure is that of a first start.
+        dismissed: whether it was told to stop for good, and has not ended yet.
+        reason: why it ended last, while it is `down` or `waiting`.
     """
 
     spec: ChildSpec
     phase: str = "new"
     row: Row = Row()
     record: Record = Record()
+    begun: bool = False
+    dismissed: bool = False
+    reason: Reason | None = None
 
 
 @attrs.frozen
 class State:
-    """Everything a supervisor knows. `children` are in start order."""
+    """Everything a supervisor knows. `children` are in start order.
+
+    Attributes:
+        stopping: who is still to be stopped by the plan, the next one first.
+        starting: who is still to be started by the plan, the next one first.
+        delays: whose delays the plan waits for, and until when.
+    """
 
     strategy: Strategy
     intensity: Intensity
@@ -45,7 +82,7 @@ class State:
     announced: bool = False
     stopping: tuple[str, ...] = ()
     starting: tuple[str, ...] = ()
-    delayed: bool = False
+    delays: tuple[tuple[str, float], ...] = ()
 
     def child(self, name: str) -> Child | None:
         return next((child for child in self.children if child.spec.name == name), None)
@@ -55,124 +92,19 @@ class State:
         return attrs.evolve(self, children=tuple(changed if c.spec.name == name else c for c in self.children))
 
     def without(self, name: str) -> State:
+        """The child removed."""
+        return attrs.evolve(self, children=tuple(child for child in self.children if child.spec.name != name)).out(name)
+
+    def out(self, name: str) -> State:
+        """The child kept, but no longer part of what is under way."""
         return attrs.evolve(
             self,
-            children=tuple(child for child in self.children if child.spec.name != name),
             stopping=tuple(other for other in self.stopping if other != name),
             starting=tuple(other for other in self.starting if other != name),
+            delays=tuple(delay for delay in self.delays if delay[0] != name),
         )
 
 
-# Signals
-
-
-@attrs.frozen
-class Begin:
-    """The supervisor has started: start the children."""
-
-
-@attrs.frozen
-class Add:
-    """A child to start now, after all others."""
-
-    spec: ChildSpec
-
-
-@attrs.frozen
-class HasStarted:
-    name: str
-
-
-@attrs.frozen
-class HasEnded:
-    """`asked`: whether the supervisor had been asked to stop this child for good."""
-
-    name: str
-    reason: Reason
-    asked: bool = False
-
-
-@attrs.frozen
-class HasPassivated:
-    name: str
-
-
-@attrs.frozen
-class Woken:
-    """A message has come for a passive child."""
-
-    name: str
-
-
-@attrs.frozen
-class Due:
-    """The delay of `name`'s restart is over; for a group, that of the child which caused it."""
-
-    name: str
-
-
-Signal: TypeAlias = Begin | Add | HasStarted | HasEnded | HasPassivated | Woken | Due
-
-# Orders
-
-
-@attrs.frozen
-class Launch:
-    """Start a child: its first incarnation, or the next one in the same cell."""
-
-    name: str
-    reason: Reason | None = None
-
-
-@attrs.frozen
-class StopChild:
-    name: str
-
-
-@attrs.frozen
-class Hold:
-    """Show the child as waiting, and come back with `Due` after `delay` seconds."""
-
-    name: str
-    delay: float
-    also: tuple[str, ...] = ()
-
-
-@attrs.frozen
-class Close:
-    """The child has ended for good: its address is dead."""
-
-    name: str
-    reason: Reason
-
-
-@attrs.frozen
-class Announce:
-    """All children have started for the first time."""
-
-
-@attrs.frozen
-class Restarting:
-    """For the report: a restart was granted."""
-
-    name: str
-    reason: Reason
-    used: int
-    limit: int
-    delay: float
-
-
-@attrs.frozen
-class GiveUp:
-    """The budget is spent, or a first start failed: stop everything and fail."""
-
-    name: str
-    reason: Reason
-    restarts: int
-    period: float
-
-
-Order: TypeAlias = Launch | StopChild | Hold | Close | Announce | Restarting | GiveUp
 Decision: TypeAlias = tuple[State, list[Order]]
 
 
@@ -180,34 +112,37 @@ def decide(state: State, signal: Signal, now: float, portion: float) -> Decision
     """What follows from a signal at the time `now`; `portion` is a random number in [0, 1) for the jitter."""
     match signal:
         case Begin():
-            return _go_on(attrs.evolve(state, starting=tuple(child.spec.name for child in state.children)))
+            names = tuple(child.spec.name for child in state.children if child.phase == "new")
+            return _go_on(attrs.evolve(state, starting=names), now)
         case Add(spec):
             state = attrs.evolve(state, children=(*state.children, Child(spec)))
             if state.announced:
-                return _launch(state, spec.name, None)
+                return _launch(state, spec.name)
             return attrs.evolve(state, starting=(*state.starting, spec.name)), []
         case HasStarted(name):
             return _started(state, name, now)
-        case HasEnded(name, reason, asked):
-            return _ended(state, name, reason, asked=asked, now=now, portion=portion)
+        case HasEnded(name, reason):
+            return _ended(state, name, reason, now, portion)
+        case Dismiss(name, reason):
+            return _dismissed(state, name, reason, now)
         case HasPassivated(name):
             child = state.child(name)
-            return (state, []) if child is None else (state.put(attrs.evolve(child, phase="passive")), [])
+            return (state, []) if child is None else (state.put(attrs.evolve(child, phase="passive")).out(name), [])
         case Woken(name):
-            return _launch(state, name, None)
+            return _launch(state, name)
         case Due(name):
-            return _due(state, name)
+            return _due(state, name, now)
 
 
-def _launch(state: State, name: str, reason: Reason | None) -> Decision:
+def _launch(state: State, name: str) -> Decision:
     child = state.child(name)
     assert child is not None
-    return state.put(attrs.evolve(child, phase="starting")), [Launch(name, reason)]
+    return state.put(attrs.evolve(child, phase="starting", reason=None)), [Launch(name, child.reason)]
 
 
-def _go_on(state: State, reason: Reason | None = None) -> Decision:
+def _go_on(state: State, now: float) -> Decision:
     """The next step of what is under way: stop the next one, or start the next one, or announce."""
-    orders: list[Order] = []
+    state, orders = _hold_back(state, now)
     while state.stopping:
         name = state.stopping[0]
         child = state.child(name)
@@ -217,68 +152,94 @@ def _go_on(state: State, reason: Reason | None = None) -> Decision:
         if child.phase == "stopping":
             return state, orders
         state = attrs.evolve(state, stopping=state.stopping[1:])
-    if state.delayed:
-        return state, orders
     if state.starting:
         name = state.starting[0]
         child = state.child(name)
         assert child is not None
-        if child.phase in {"starting", "stopping"}:
+        if child.phase == "starting" or _held_back(state, name):
             return state, orders
-        state, launched = _launch(state, name, reason)
+        state, launched = _launch(state, name)
         return state, [*orders, *launched]
     if not state.announced:
         return attrs.evolve(state, announced=True), [*orders, Announce()]
     return state, orders
 
 
+def _held_back(state: State, name: str) -> bool:
+    """Whether a delay keeps `name` from being the next to start: its own, or where all depend on all, anyone's."""
+    if state.strategy is Strategy.ONE_FOR_ALL:
+        return bool(state.delays)
+    return any(name == other for other, _ in state.delays)
+
+
+def _hold_back(state: State, now: float) -> Decision:
+    """Show as waiting whoever has ended and is to be started after a delay."""
+    orders: list[Order] = []
+    delays = dict(state.delays)
+    until = max(delays.values(), default=None) if state.strategy is Strategy.ONE_FOR_ALL else None
+    for name in state.starting:
+        if name in delays:
+            until = delays[name] if until is None else max(until, delays[name])
+        child = state.child(name)
+        assert child is not None
+        if until is not None and child.phase == "down":
+            state = state.put(attrs.evolve(child, phase="waiting"))
+            orders.append(Hold(name, max(0.0, until - now)))
+    return state, orders
+
+
 def _started(state: State, name: str, now: float) -> Decision:
     child = state.child(name)
-    if child is None or child.phase != "starting":
+    if child is None or child.phase not in {"starting", "stopping"}:
         return state, []
-    state = state.put(attrs.evolve(child, phase="running", row=child.row.start(now)))
+    child = attrs.evolve(child, row=child.row.start(now), begun=True)
+    if child.phase == "stopping":
+        return state.put(child), []
+    state = state.put(attrs.evolve(child, phase="running"))
     if state.starting[:1] == (name,):
-        return _go_on(attrs.evolve(state, starting=state.starting[1:]))
+        return _go_on(attrs.evolve(state, starting=state.starting[1:]), now)
     return state, []
 
 
-def _ended(state: State, name: str, reason: Reason, *, asked: bool, now: float, portion: float) -> Decision:
+def _ended(state: State, name: str, reason: Reason, now: float, portion: float) -> Decision:
     child = state.child(name)
     if child is None:
         return state, []
-    if asked and child.phase != "stopping":
-        return _finish(state, child, reason)
+    restart = child.spec.restart
+    if child.dismissed:
+        return _finish(state, child, reason, now)
     if child.phase == "stopping" or name in state.stopping:
         # A member of a group restart: whatever the reason, it is what the plan wanted.
-        if child.spec.restart is Restart.TEMPORARY or (asked and name not in state.starting):
-            return _then_go_on(state.without(name), [Close(name, reason)])
+        if restart is Restart.TEMPORARY:
+            return _finish(state, child, reason, now)
         rest = tuple(other for other in state.stopping if other != name)
-        state = attrs.evolve(state.put(attrs.evolve(child, phase="down")), stopping=rest)
-        return _go_on(state, reason)
-    restart = child.spec.restart
-    if restart is Restart.TEMPORARY or (restart is Restart.TRANSIENT and not is_failure(reason)):
-        return _finish(state, child, reason)
-    if not state.announced:
+        state = attrs.evolve(state.put(attrs.evolve(child, phase="down", reason=reason)), stopping=rest)
+        return _go_on(state, now)
+    if not state.announced and not child.begun and is_failure(reason):
         return state, [GiveUp(name, reason, 0, state.intensity.period)]
+    if restart is Restart.TEMPORARY or (restart is Restart.TRANSIENT and not is_failure(reason)):
+        return _finish(state, child, reason, now)
     return _restart(state, child, reason, now, portion)
 
 
-def _then_go_on(state: State, orders: list[Order]) -> Decision:
-    state, more = _go_on(state)
-    return state, [*orders, *more]
+def _dismissed(state: State, name: str, reason: Reason, now: float) -> Decision:
+    child = state.child(name)
+    if child is None or child.phase == "done":
+        return state, []
+    if child.phase in {"starting", "running", "stopping"}:
+        return state.put(attrs.evolve(child, dismissed=True)), []
+    return _finish(state, child, reason, now)
 
 
-def _finish(state: State, child: Child, reason: Reason) -> Decision:
+def _finish(state: State, child: Child, reason: Reason, now: float) -> Decision:
     """It ended and stays ended."""
     name = child.spec.name
-    orders: list[Order] = [Close(name, reason)]
     if child.spec.restart is Restart.TEMPORARY:
-        return _then_go_on(state.without(name), orders)
-    state = attrs.evolve(
-        state.put(attrs.evolve(child, phase="done")),
-        starting=tuple(other for other in state.starting if other != name),
-    )
-    return _then_go_on(state, orders)
+        state = state.without(name)
+    else:
+        state = state.put(attrs.evolve(child, phase="done", dismissed=False, reason=None)).out(name)
+    state, orders = _go_on(state, now)
+    return state, [Close(name, reason), *orders]
 
 
 def _restart(state: State, child: Child, reason: Reason, now: float, portion: float) -> Decision:
@@ -293,30 +254,30 @@ def _restart(state: State, child: Child, reason: Reason, now: float, portion: fl
     else:
         own, allowed = child.record.add(now, budget)
         record, limit = own, budget
-    state = state.put(attrs.evolve(child, phase="down", row=row, record=own))
+    child = attrs.evolve(child, phase="down", row=row, record=own, reason=reason)
+    state = state.put(child)
     if not allowed:
         return state, [GiveUp(name, reason, len(record.times) - 1, limit.period)]
     delay = child.spec.backoff.delay(row.streak, portion)
     orders: list[Order] = [Restarting(name, reason, len(record.times), limit.limit, delay)]
+    if delay > 0:
+        orders.append(Remind(name, delay))
     group = _group(state, name)
     if len(group) == 1 and name not in state.starting:
         if delay > 0:
-            child = attrs.evolve(child, phase="waiting", row=row, record=own)
-            return state.put(child), [*orders, Hold(name, delay)]
-        state, launched = _launch(state, name, reason)
+            return state.put(attrs.evolve(child, phase="waiting")), [*orders, Hold(name, delay)]
+        state, launched = _launch(state, name)
         return state, [*orders, *launched]
     members = [other for other in state.children if other.spec.name in group or other.spec.name in state.starting]
     alive = [other.spec.name for other in members if other.phase in {"starting", "running", "stopping"}]
     state = attrs.evolve(
-        state,
+        state.out(name),
         stopping=tuple(reversed(alive)),
         starting=tuple(other.spec.name for other in members),
-        delayed=delay > 0 or state.delayed,
     )
     if delay > 0:
-        down = tuple(other.spec.name for other in members if other.phase in {"down", "waiting"})
-        orders.append(Hold(name, delay, down))
-    state, more = _go_on(state, reason)
+        state = attrs.evolve(state, delays=(*state.delays, (name, now + delay)))
+    state, more = _go_on(state, now)
     return state, [*orders, *more]
 
 
@@ -332,10 +293,10 @@ def _group(state: State, name: str) -> set[str]:
             return set(names[names.index(name) :])
 
 
-def _due(state: State, name: str) -> Decision:
+def _due(state: State, name: str, now: float) -> Decision:
+    if any(name == other for other, _ in state.delays):
+        return _go_on(attrs.evolve(state, delays=tuple(delay for delay in state.delays if delay[0] != name)), now)
     child = state.child(name)
-    if state.delayed and name in state.starting:
-        return _go_on(attrs.evolve(state, delayed=False))
-    if child is None or child.phase != "waiting":
+    if child is None or child.phase != "waiting" or name in state.starting:
         return state, []
-    return _launch(state, name, None)
+    return _launch(state, name)

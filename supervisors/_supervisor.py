@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from runtime import ActorError, ChildRestart, GaveUp, Host, InvalidSpec, Restarts, Spec, Stopped
-from supervisors._spec import ChildSpec, Intensity, Strategy
-from supervisors._strategy import (
+from supervisors._signals import (
     Add,
     Announce,
     Begin,
     Close,
+    Dismiss,
     Due,
     GiveUp,
     HasEnded,
@@ -19,13 +19,14 @@ from supervisors._strategy import (
     Hold,
     Launch,
     Order,
+    Remind,
     Restarting,
     Signal,
-    State,
     StopChild,
     Woken,
-    decide,
 )
+from supervisors._spec import ChildSpec, Intensity, Strategy
+from supervisors._strategy import Child, State, decide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,8 @@ class Supervisor(Host):
     """Starts its children in order, restarts them by its strategy, and gives up when they fail too often.
 
     Subclass it and give `children_of` and, if the defaults do not fit, `strategy` and `intensity`; or make one with
-    `supervise`. A supervisor may handle messages of its own in `receive`; it must never await there.
+    `supervise`. A supervisor may handle messages of its own in `receive` (pass on what is not yours with `super()`);
+    it must never await there.
 
     The supervisor itself counts as started when all of its first children are.
     """
@@ -69,12 +71,14 @@ class Supervisor(Host):
         return ()
 
     async def started(self) -> None:
-        """Begin to start the children. Subclasses that override this call it last."""
+        """Begin to start the children. Subclasses that override this call it last.
+
+        What `start_child` was given before comes after the children of `children_of`.
+        """
         specs = tuple(self.children_of())
+        early = tuple(child for child in self._state.children if child.spec.name not in {spec.name for spec in specs})
         check_children(specs)
-        self._state = State(self.strategy, self.intensity)
-        for spec in specs:
-            self._decide(Add(spec))
+        self._state = State(self.strategy, self.intensity, (*map(Child, specs), *early))
         self._decide(Begin())
 
     def start_child(self, spec: Spec) -> Ref[Any]:
@@ -96,6 +100,20 @@ class Supervisor(Host):
             cell = self._cell.make_child(spec)
         return cell.ref
 
+    def stop_child(self, name: str, *, why: str = "stopped by its host", within: float | None = None) -> None:
+        """End a child for good, whatever is under way with it: it does not come back with its siblings.
+
+        One that lives is asked to end within `within` seconds (its spec's `shutdown` if None); one that waits, or is
+        passive, or has not started yet, ends here and now. `start_child` may use the name again when it has ended.
+
+        Raises:
+            InvalidSpec: there is no such child.
+        """
+        child = self._state.child(name)
+        self._decide(Dismiss(name, Stopped(why)))
+        if child is None or child.phase in {"starting", "running", "stopping", "done"}:
+            super().stop_child(name, why=why, within=within)
+
     # --- what the kernel calls
 
     def child_started(self, cell: Cell) -> object:
@@ -103,15 +121,22 @@ class Supervisor(Host):
         return None
 
     def child_ended(self, cell: Cell, reason: Reason) -> object:
-        self._decide(HasEnded(cell.spec.name, reason, asked=cell.stop_asked))
+        self._decide(HasEnded(cell.spec.name, reason))
         return None
 
     def child_passivated(self, cell: Cell) -> object:
         self._decide(HasPassivated(cell.spec.name))
         return None
 
-    def revive(self, spec: Spec) -> None:
-        self._decide(Woken(spec.name))
+    def revive(self, spec: Spec) -> bool:
+        child = self._state.child(spec.name)
+        if child is None:  # started on demand, before this supervisor restarted
+            self.start_child(spec)
+        elif child.phase == "new":  # as before, but one of the first: its mailbox now, its start in turn
+            self._cell.make_child(child.spec)
+        else:
+            self._decide(Woken(spec.name))
+        return True
 
     def restarts_of(self, name: str) -> Restarts | None:
         child = self._state.child(name)
@@ -142,20 +167,24 @@ class Supervisor(Host):
                     child = self._state.child(name)
                     assert child is not None
                     cell = own.make_child(child.spec)
+                if reason is None:
                     cell.launch()
-                elif cell.kind == "?" and reason is None and cell.incarnation == 0:
-                    cell.launch()  # made by start_child, not launched yet
                 else:
-                    own.relaunch(cell, reason if reason is not None else Stopped("waited to restart"))
+                    own.relaunch(cell, reason)
             case StopChild(name):
                 cell = own.children[name]
-                own.stop_child(cell, "a sibling restarts", self.now() + cell.spec.shutdown)
-            case Hold(name, delay, also):
-                for each in dict.fromkeys((name, *also)):
-                    own.hold_child(own.children[each], delay)
+                if cell.running:  # if not, it has just ended, and the news of that is under way
+                    own.stop_child(cell, "a sibling restarts", self.now() + cell.spec.shutdown)
+            case Hold(name, delay):
+                own.hold_child(own.children[name], delay)
+            case Remind(name, delay):
                 self.timer(("due", name), delay, Due(name))
             case Close(name, reason):
-                own.close(own.children[name], reason)
+                cell = own.children.get(name)
+                if cell is not None:
+                    own.close(cell, reason)
+                else:  # it was passive, or never launched
+                    self.system.ref(own.path_of(name)).target = self.system.dead
             case Announce():
                 own.announce()
             case Restarting(name, reason, used, limit, delay):

@@ -3,21 +3,27 @@
 What the switch sees decides how outcomes reach the ledger:
 
 - A `Call` says for itself: it carries the ticket of its last failure in (`after`) and its own ticket out (`ticket`),
-  and whoever makes the call settles it. So are the leases of model endpoints.
+  and whoever makes the call settles it. So are the leases of model endpoints. One that is sent by `tell` has no ticket.
 - Any other request is settled by its answer, if its class is one of `counted`: an answer is a success unless
   `judge` says otherwise; the instance's crash is a failure, which the supervisor counts. A tell is no evidence.
-- Only what can be settled may probe; everything else goes to the first target that is closed.
+- Only what can be settled may probe; everything else goes to the first target that is closed and not parked.
+
+A target that refuses because it is full pushes back, as any mailbox does: its health is not in question. One that is
+dead or waits to restart has not taken the message, so the next of the chain is offered it. So it is if a probe is
+refused, for whatever reason.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from runtime import NotAccepted, Ref, Refused
+from runtime import Full, HookFailed, NotAccepted, Ref, Refused
 from runtime._address import Indirect
 from runtime._request import Request
+from runtime._timers import Deadline
 from supervisors._ledger import Ledger, Outcome, Ticket, choose
 
 if TYPE_CHECKING:
@@ -25,6 +31,12 @@ if TYPE_CHECKING:
 
     from runtime import System
     from runtime._cell import Cell
+
+
+class Exhausted(NotAccepted):
+    """A call has failed at the last target of its chain."""
+
+    why = "has no further target"
 
 
 @attrs.frozen
@@ -56,9 +68,10 @@ class Switch(Indirect):
         counted: classes of requests whose answers are evidence.
         judge: (message, answer) -> outcome, or None for no evidence.
         exhausted: makes the answer to a request when all targets are open; None to force the one that is due first.
+        owner: whose end a watcher of the address hears of; if None, that of the target in charge.
     """
 
-    __slots__ = ("_evidence", "_exhausted", "_judge", "_ledgers", "_refs", "_tried", "system")
+    __slots__ = ("_evidence", "_exhausted", "_judge", "_ledgers", "_owner", "_refs", "_tried", "system")
 
     def __init__(
         self,
@@ -69,6 +82,7 @@ class Switch(Indirect):
         counted: tuple[type, ...],
         judge: Callable[[object, object], Outcome | None],
         exhausted: Callable[[object], object] | None,
+        owner: Cell | None = None,
     ) -> None:
         self.system = system
         self._ledgers = tuple(ledgers)
@@ -76,69 +90,116 @@ class Switch(Indirect):
         self._evidence = (Call, *counted)
         self._judge = judge
         self._exhausted = exhausted
-        self._tried = self._refs[0]
+        self._owner = owner
+        self._tried: Ref[Any] | None = None
 
     def overflow(self, ref: Ref[Any], item: Any) -> bool:
-        del ref
-        request: Request | None = item if item.__class__ is Request and item.answerable else None
-        message = item if item.__class__ is not Request else item.message
-        settled = request is not None and isinstance(message, self._evidence)
-        if not settled:
-            return self._put(self._in_charge(), item)
-        assert request is not None
-        after = message.after if isinstance(message, Call) else None
-        ticket = choose(self._ledgers, self.system.now(), after, force=self._exhausted is None)
-        if ticket is None:
-            if self._exhausted is None:  # the chain is over for this call
-                self._tried = self._refs[-1]
-                return False
-            request.answer(self._exhausted(message))
-            return True
-        if isinstance(message, Call):
-            request.message = attrs.evolve(message, ticket=ticket)
-        else:
-            self._settle_by_answer(request, ticket)
-        if self._put(self._refs[ticket.position], request):
-            return True
-        self._ledgers[ticket.position].settle(ticket, Outcome.CANCELLED, self.system.now())
-        request.settle = None
+        if item.__class__ is Request and item.answerable and isinstance(item.message, self._evidence):
+            return self._admit(ref, item)
+        now = self.system.now()
+        closed = [
+            ref for ledger, ref in zip(self._ledgers, self._refs, strict=True) if ledger.account.may(now) == "call"
+        ]
+        for target in closed or [self._due_first(now)]:
+            self._tried = target
+            if self._put(target, item):
+                return True
+            if self._is_full(target):
+                break
         return False
 
-    def _in_charge(self) -> Ref[Any]:
-        for ledger, ref in zip(self._ledgers, self._refs, strict=True):
-            if ledger.account.state == "closed":
-                return ref
-        now = self.system.now()
+    def _admit(self, ref: Ref[Any], request: Request) -> bool:
+        """A request that can be settled: to whom the ledgers admit it."""
+        message, earlier = request.message, request.settle
+        after = message.after if isinstance(message, Call) else None
+        refused: Ref[Any] | None = None
+        while True:
+            ticket = choose(self._ledgers, self.system.now(), after, force=self._exhausted is None)
+            if ticket is None:
+                self._tried = refused
+                return self._answer_instead(ref, request)
+            target = self._refs[ticket.position]
+            if isinstance(message, Call):
+                request.message = attrs.evolve(message, ticket=ticket)
+            else:
+                request.settle = partial(self._settle, request, ticket, earlier)
+            if self._put(target, request):
+                return True
+            request.message, request.settle = message, earlier
+            full = self._is_full(target)
+            self._ledgers[ticket.position].settle(ticket, Outcome.CANCELLED, self.system.now())
+            if ticket.kind == "forced" or (full and ticket.kind == "call"):
+                self._tried = target
+                return False
+            refused, after = target, ticket
+
+    def _put(self, target: Ref[Any], item: Any) -> bool:
+        return bool(target.target.overflow(target, item)) if item.__class__ is Request else target.tell(item)
+
+    def _is_full(self, target: Ref[Any]) -> bool:
+        """Whether the target that has just refused a message did so for want of room."""
+        return isinstance(target.target.refusal(target, None), Full)
+
+    def _answer_instead(self, ref: Ref[Any], request: Request) -> bool:
+        if self._exhausted is None:
+            return False
+        try:
+            answer = self._exhausted(request.message)
+        except Exception as error:  # noqa: BLE001 - the spec's function, called in somebody's `ask`
+            self.system.report(HookFailed(ref.path, "Switch", error))
+            return False
+        # The asker may be the running task, which does not wait yet: the wheel answers within a millisecond.
+        Deadline(self.system.wheel, self.system.now(), partial(request.answer, answer))
+        return True
+
+    def _settle(
+        self,
+        request: Request,
+        ticket: Ticket,
+        earlier: Callable[[object, bool], None] | None,
+        answer: object,
+        gone: bool,
+    ) -> None:
+        """A request was answered, or its asker has gone. That is no evidence; nor is an error: the supervisor counts
+        the crash behind it. `earlier` is the settlement of a fallback of which this one is a target."""
+        outcome = None
+        if not gone:
+            try:
+                outcome = self._judge(request.message, answer)
+            except Exception as error:  # noqa: BLE001 - the spec's function, called by whoever answers
+                self.system.report(HookFailed(request.ref.path, "Switch", error))
+        if earlier is not None:
+            earlier(answer, gone)
+        self._ledgers[ticket.position].settle(ticket, outcome or Outcome.CANCELLED, self.system.now())
+
+    def _due_first(self, now: float) -> Ref[Any]:
         position = min(range(len(self._ledgers)), key=lambda index: self._ledgers[index].account.free_at(now))
         return self._refs[position]
 
-    def _put(self, ref: Ref[Any], item: Any) -> bool:
-        self._tried = ref
-        return bool(ref.target.overflow(ref, item)) if item.__class__ is Request else ref.tell(item)
-
-    def _settle_by_answer(self, request: Request, ticket: Ticket) -> None:
-        ledger = self._ledgers[ticket.position]
-        message = request.message
-
-        def settle(answer: object, gone: bool) -> None:
-            # An asker that has gone is no evidence; nor is an error: the supervisor counts the crash behind it.
-            outcome = Outcome.CANCELLED if gone else self._judge(message, answer) or Outcome.CANCELLED
-            ledger.settle(ticket, outcome, self.system.now())
-
-        request.settle = settle
+    def in_charge(self) -> Ref[Any]:
+        """Where a message that is no evidence would go now."""
+        now = self.system.now()
+        for ledger, ref in zip(self._ledgers, self._refs, strict=True):
+            if ledger.account.may(now) == "call":
+                return ref
+        return self._due_first(now)
 
     def refusal(self, ref: Ref[Any], message: object) -> NotAccepted:
+        if self._tried is None:
+            return Exhausted(ref, message)
         refusal: NotAccepted = self._tried.target.refusal(ref, message)
         return refusal
 
     def accepting(self) -> Cell | None:
-        cell: Cell | None = self._in_charge().target.accepting()
+        cell: Cell | None = self.in_charge().target.accepting()
         return cell
 
     def edge(self) -> Cell | None:
-        cell: Cell | None = self._in_charge().target.edge()
+        cell: Cell | None = self.in_charge().target.edge()
         return cell
 
     def watchable(self) -> Cell | None:
-        cell: Cell | None = self._in_charge().target.watchable()
+        if self._owner is not None:
+            return self._owner
+        cell: Cell | None = self.in_charge().target.watchable()
         return cell

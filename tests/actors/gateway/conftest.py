@@ -22,17 +22,12 @@ async def gateway(nursery: trio.Nursery) -> AsyncIterator[Gateway]:
 
     async def serve(stream: trio.SocketStream) -> None:
         try:
-            await serve_one(stream)
-        finally:
-            await trio.aclose_forcefully(stream)
-
-    async def serve_one(stream: trio.SocketStream) -> None:
-        try:
             head, raw = await read_head(stream, within=gateway.head_within)
         except BadHead as bad:
             await refuse(stream, bad.refusal)
             return
         except ClientGone:
+            await stream.aclose()
             return
         verdict = judge(head, gateway.policy)
         if isinstance(verdict, Refusal):

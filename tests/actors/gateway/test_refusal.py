@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import trio
@@ -90,7 +91,7 @@ async def test_a_client_that_is_still_sending_reads_the_refusal() -> None:
     """Without lingering, its unread bytes would make a reset, and the reset would eat the answer."""
     client, server = await _pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(refuse, server, Refusal(403, "forbidden", "No."))
+        nursery.start_soon(partial(refuse, server, Refusal(403, "forbidden", "No."), linger_within=60))
         await client.send_all(b"x" * 4_000_000)
         assert _parse(await RawWebSocket(client).read_to_end())[0] == 403
         await client.aclose()

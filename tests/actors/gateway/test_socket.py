@@ -333,5 +333,6 @@ def test_conclusions() -> None:
         ({"library": reason(1002, "x")}, Ending(1002, "broken frame", "server")),
         ({"library": reason(1006, None), "breach": Breach(1009, "big")}, Ending(1009, "big", "server")),
         ({"failed": True}, Ending(1011, "internal error", "server")),
+        ({"failed": True, "library": reason(1000, None), "answering_close": True}, Ending(1000, "", "client")),
     ]:
         assert conclude(**(nothing | given)) == expected

@@ -122,8 +122,8 @@ def open_sockets() -> Callable[[], int]:
     return _open_sockets
 
 
-@pytest.fixture(autouse=True)
-def _leaves_nothing_to_the_collector() -> Iterator[None]:
+@pytest.fixture
+def collected() -> Iterator[None]:
     """What a stream leaves behind warns when it is collected: that has to happen within its own test."""
     yield
     gc.collect()

@@ -8,6 +8,8 @@ import trio
 from actors.models.client import PLACEHOLDER_KEY, ConnectionTimeouts, build_client, close_client, warm_up
 from actors.models.endpoint import Endpoint
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 
 async def test_a_client_never_retries_and_has_all_four_timeouts():
     endpoint = Endpoint("e", "https://api.example.com/v1", None, "m")

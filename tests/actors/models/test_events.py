@@ -46,6 +46,18 @@ def test_byte_order_mark_is_dropped_once():
     assert data_of(b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n") == ["a"]
 
 
+def test_a_line_end_cut_in_two_is_one_line_end():
+    stream = b"data: a\r\ndata: b\r\n\r\n"
+    assert [event.data for event in read(stream, list(range(len(stream))))] == ["a\nb"]
+
+
+def test_bad_utf8_breaks_after_the_events_before_it():
+    events = EventReader(100).feed(b"data: a\n\ndata: \xff\n\n")
+    assert next(events).data == "a"
+    with pytest.raises(UnicodeDecodeError):
+        next(events)
+
+
 def test_what_the_end_cut_off_is_no_event():
     assert data_of(b"data: a\n\ndata: b\n") == ["a"]
 
@@ -96,6 +108,12 @@ def test_an_event_of_many_lines_is_refused_at_the_limit():
     assert read(b"data: aaaa\n" * 20 + b"\n", limit=100)
     with pytest.raises(EventTooLarge):
         read(b"data: aaaa\n" * 21 + b"\n", limit=100)
+
+
+@pytest.mark.parametrize("line", [b"data: ", b": ", b"unknown"])
+def test_a_long_line_is_refused_also_when_it_comes_at_once(line: bytes):
+    with pytest.raises(EventTooLarge):
+        read(line + b"x" * 100 + b"\n\n", limit=100)
 
 
 def test_comments_count_for_nothing_however_many():

@@ -15,6 +15,8 @@ from actors.models.chat import StreamLimits, Usage
 from actors.models.failure import AttemptFailed
 from actors.models.stream import AFTER_FINISH, CHUNKS_A_TURN, stream_chat
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 ROLE = b'data: {"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}\n\n'
 DONE = b"data: [DONE]\n\n"
@@ -240,6 +242,19 @@ async def test_what_on_text_raises_is_raised_as_it_is(mock_clock: MockClock, att
         assert attempt.scripted.body.closed
 
 
+async def test_who_answers_is_said_once_and_before_the_first_text(mock_clock: MockClock, attempt: Attempt):
+    said: list[str] = []
+    nameless = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+    attempt.scripted.script = [ROLE, piece("a"), piece("b"), STOP, DONE]
+    await stream_chat(
+        attempt.client, attempt.ask(), LIMITS, said.append, on_model=lambda model: said.append(f"<{model}>")
+    )
+    assert said == ["<m>", "a", "b"]
+    attempt.scripted.script = [nameless, STOP, DONE]
+    await stream_chat(attempt.client, attempt.ask(), LIMITS, len, on_model=said.append)
+    assert said[3:] == ["m"]
+
+
 async def test_what_cannot_be_sent_is_said(
     mock_clock: MockClock, attempt: Attempt, connect: Any, ask: Any, scripted: Any
 ):
@@ -277,4 +292,4 @@ async def test_others_have_their_turn_while_hundreds_of_chunks_are_there(
     await attempt.run(piece("x") * (CHUNKS_A_TURN * 10) + STOP + DONE)
     nursery.cancel_scope.cancel()
     longest = max(b - a for a, b in pairwise(turns))
-    assert longest == CHUNKS_A_TURN
+    assert longest <= 2 * CHUNKS_A_TURN  # its turn may come early in one pass and late in the next

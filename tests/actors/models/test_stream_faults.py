@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 import trio
 
+from actors.models import stream as streams
 from actors.models.chat import StreamLimits
 from actors.models.failure import AttemptFailed
 from actors.models.simulated.faults import FAULTS
 from actors.models.simulated.simulation import Pace
 from actors.models.stream import stream_chat
 
+pytestmark = pytest.mark.usefixtures("collected")
+
 # Long enough for a busy machine where nothing is to expire, short where the fault is that nothing comes.
 PATIENT = StreamLimits(first_token=60, idle=60, total=60)
-HASTY = StreamLimits(first_token=0.2, idle=0.2, total=60)
+NOT_BEFORE = StreamLimits(first_token=0.2, idle=60, total=60)
+NOT_AFTER = StreamLimits(first_token=60, idle=0.2, total=60)
 
 CASES: list[tuple[dict[str, Any], StreamLimits, dict[str, Any]]] = [
     ({"fault": "status", "status": 429, "retry_after": 3}, PATIENT,
@@ -34,11 +38,11 @@ CASES: list[tuple[dict[str, Any], StreamLimits, dict[str, Any]]] = [
      {"kind": "content_policy", "counts": False}),
     ({"fault": "insufficient_quota"}, PATIENT, {"kind": "configuration", "opens_at_once": True}),
     ({"fault": "refuse"}, PATIENT, {"kind": "unreachable", "counts": True}),
-    ({"fault": "slow_first_token"}, HASTY, {"kind": "timeout", "expired": "first_token"}),
-    ({"fault": "slow", "tokens_per_second": 0.001}, HASTY, {"kind": "timeout", "expired": "idle"}),
-    ({"fault": "stall"}, HASTY, {"kind": "timeout", "expired": "idle", "after_first_delta": True}),
-    ({"fault": "keep_alive_only", "interval": 0.01}, HASTY, {"kind": "timeout", "expired": "first_token"}),
-    ({"fault": "keep_alive_only", "after_tokens": 2}, HASTY, {"kind": "timeout", "expired": "idle"}),
+    ({"fault": "slow_first_token"}, NOT_BEFORE, {"kind": "timeout", "expired": "first_token"}),
+    ({"fault": "slow", "tokens_per_second": 0.001}, NOT_AFTER, {"kind": "timeout", "expired": "idle"}),
+    ({"fault": "stall"}, NOT_AFTER, {"kind": "timeout", "expired": "idle", "after_first_delta": True}),
+    ({"fault": "keep_alive_only", "interval": 0.01}, NOT_BEFORE, {"kind": "timeout", "expired": "first_token"}),
+    ({"fault": "keep_alive_only", "after_tokens": 2}, NOT_AFTER, {"kind": "timeout", "expired": "idle"}),
     ({"fault": "cut"}, PATIENT, {"kind": "truncated", "counts": True}),
     ({"fault": "reset"}, PATIENT, {"kind": "truncated", "counts": True}),
     ({"fault": "truncate"}, PATIENT, {"kind": "truncated", "counts": True}),
@@ -70,7 +74,8 @@ async def test_every_fault_is_told_for_what_it_is(
         assert caught.value.text == "".join(heard)
         assert facts.after_first_delta is bool(heard)
         assert facts.retryable <= (not heard)
-        if fault["fault"] not in ("reset", "content_filter"):  # a reset may overtake what was sent before it
+        # A reset may overtake what was sent before it, and on a busy machine the deadline may too.
+        if limits is PATIENT and fault["fault"] not in ("reset", "content_filter"):
             assert len(heard) == fault.get("after_tokens", _usual_tokens(fault["fault"]))
         counts = await simulation.wait_for("lead", lambda counts: counts.open == 0)
         assert (counts.total, counts.faulted, counts.ok) == (1, 1, 0)
@@ -81,35 +86,27 @@ async def test_every_fault_is_told_for_what_it_is(
 
 
 def _usual_tokens(fault: str) -> int:
-    broken_in_the_middle = (
-        "stall",
-        "cut",
-        "truncate",
-        "malformed",
-        "bad_utf8",
-        "wrong_shape",
-        "error_event",
-        "huge_event",
-    )
-    return 5 if fault in broken_in_the_middle else 1 if fault == "slow" else 0
+    in_the_middle = ("cut", "truncate", "malformed", "bad_utf8", "wrong_shape", "error_event", "huge_event")
+    return 5 if fault in in_the_middle else 0
 
 
-async def test_faults_that_leave_an_answer(simulated: Any, connect: Any, ask: Any):
+async def test_faults_that_leave_an_answer(simulated: Any, connect: Any, ask: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(streams, "AFTER_FINISH", 0.1)
     simulation, url = await simulated()
     async with connect(url) as client:
         simulation.tell({"lead": {"fault": "length", "requests": 1}})
-        answer = await stream_chat(client, ask(), PATIENT, print)
+        answer = await stream_chat(client, ask(), PATIENT, len)
         assert answer.cut_at_length
         assert answer.usage.completion_tokens == 5
         simulation.tell({"lead": {"fault": "no_usage", "requests": 1}})
-        answer = await stream_chat(client, ask(), PATIENT, print)
+        answer = await stream_chat(client, ask(), PATIENT, len)
         assert answer.usage.estimated
         simulation.tell({"lead": {"fault": "stall", "seconds": 0, "requests": 1}})
-        whole = await stream_chat(client, ask(), PATIENT, print)
+        whole = await stream_chat(client, ask(), PATIENT, len)
         assert whole.text == answer.text
         assert not whole.usage.estimated
         simulation.tell({"lead": {"fault": "no_done", "requests": 1}})
-        answer = await stream_chat(client, ask(), StreamLimits(total=0.5), print)
+        answer = await stream_chat(client, ask(), PATIENT, len)
         assert answer.text == whole.text
         counts = await simulation.wait_for("lead", lambda counts: counts.open == 0)
     assert (counts.total, counts.faulted, counts.closed_by_client) == (4, 4, 1)
@@ -126,7 +123,7 @@ async def test_nobody_listens(connect: Any, ask: Any):
     await listener.aclose()
     async with connect(f"http://127.0.0.1:{port}/v1") as client:
         with pytest.raises(AttemptFailed) as caught:
-            await stream_chat(client, ask(), PATIENT, print)
+            await stream_chat(client, ask(), PATIENT, len)
     assert (caught.value.facts.kind, caught.value.facts.counts) == ("unreachable", True)
 
 
@@ -134,7 +131,7 @@ async def test_nobody_listens(connect: Any, ask: Any):
 async def test_an_address_that_is_none(connect: Any, ask: Any, url: str):
     async with connect(url) as client:
         with pytest.raises(AttemptFailed) as caught:
-            await stream_chat(client, ask(), PATIENT, print)
+            await stream_chat(client, ask(), PATIENT, len)
     assert (caught.value.facts.kind, caught.value.facts.opens_at_once) == ("configuration", True)
 
 
@@ -145,7 +142,7 @@ async def test_the_provider_sees_that_we_cancelled(simulated: Any, connect: Any,
         simulation.tell({"lead": {"fault": fault}})
     async with connect(url) as client:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stream_chat, client, ask(), PATIENT, print)
+            nursery.start_soon(stream_chat, client, ask(), PATIENT, len)
             await simulation.wait_for("lead", lambda counts: counts.open == 1)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()

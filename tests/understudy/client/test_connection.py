@@ -89,6 +89,19 @@ async def test_leaving_the_block_acknowledges_the_event_in_hand_and_closes_with_
         assert server.peers[0].heard[-1]["metadata"] == {"seq": 5}
 
 
+async def test_the_last_ack_always_goes_before_the_close() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.durable("system", "one")
+
+    async with serving(*[script] * 30) as server:
+        for _ in range(30):
+            async with connect(server.url, rng=rng()) as client:
+                await anext(client)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [peer.heard[-1]["type"] for peer in server.peers] == ["ack"] * 30
+
+
 async def test_an_exception_in_the_block_comes_out_bare_and_acknowledges_nothing() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
@@ -435,6 +448,7 @@ async def test_what_refuses_or_is_no_websocket_is_unreachable(
                 pass
         assert (refused.value.status, refused.value.reconnect) == (status, reconnect)
         assert refused.value.retry_after == retry_after
+        assert "no answer within" not in refused.value.why  # seen at once, not waited for
         nursery.cancel_scope.cancel()
 
 
@@ -462,6 +476,21 @@ async def test_cancelling_an_iteration_loses_no_event() -> None:
                 await client.command("typing", within=0.001)
             seen.append((await anext(client)).content)
         assert seen == [str(number) for number in range(50)]
+
+
+async def test_a_cancelled_iteration_takes_nothing_also_where_events_are_waiting() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.durable("system", "one")
+        await peer.reply(await peer.command("list_runs"))
+
+    async with serving(script) as server, connect(server.url, rng=rng()) as client:
+        await client.command("list_runs")  # its answer came after the event
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(client)
+        assert scope.cancelled_caught
+        assert (await anext(client)).content == "one"
 
 
 async def test_two_tasks_cannot_iterate_at_once() -> None:

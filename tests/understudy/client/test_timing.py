@@ -119,6 +119,23 @@ async def test_silence_while_we_do_not_read_is_not_the_daemons(autojump_clock: M
         assert seqs == list(range(1, 31))
 
 
+async def test_the_silence_is_counted_from_when_we_read_again(autojump_clock: MockClock) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome(interval=30)
+        for _ in range(5):
+            await peer.durable("system", "x" * 1_000_000)
+
+    async with in_memory(script) as dial, connect(URL, rng=random.Random(1), dial=dial) as client:
+        await trio.sleep(1010)
+        for _ in range(5):
+            await anext(client)
+        with trio.move_on_after(39) as scope:
+            await anext(client)
+        assert scope.cancelled_caught
+        with pytest.raises(ConnectionEnded):
+            await anext(client)
+
+
 async def test_a_daemon_that_never_answers_the_close_is_left_after_two_seconds(autojump_clock: MockClock) -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome(interval=1000)

@@ -87,7 +87,7 @@ async def test_content_may_be_in_parts_or_absent(site: Any):
 
 async def test_another_name_and_limits_on_request(simulated: Any):
     _, url = await simulated(model_name="mine", advertised=Advertised(60, 6000), models=("a", "b"))
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=url.removesuffix("/v1"), trust_env=False) as http:
         answer = await http.post("/v1/chat/completions", json=chat("a"))
         assert answer.json()["model"] == "mine"
         assert answer.headers["x-ratelimit-limit-requests"] == "60"

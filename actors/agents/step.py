@@ -1,0 +1,253 @@
+"""The actor that does one attempt at a step: it asks a model, in a task of its own, and tells the run what happens.
+
+It holds nothing that must survive it: the run closes what an attempt that crashed has left open, and begins the next.
+Pieces of text are told at most every 30 ms, all that came meanwhile as one; the first goes at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actors.agents.prompts import EarlierStep, assemble
+from actors.models.call import complete
+from actors.models.leaseholder import Leaseholder
+from actors.models.model_call import CallFailed, CallLimits, CallResult, ModelCall
+from actors.models.tokens import estimate_tokens
+from actors.protocol.agent_events import Usage
+from actors.protocol.codes import ErrorType
+from actors.workflows.messages import (
+    Answered,
+    FellBack,
+    GaveNoAnswer,
+    Retrying,
+    Situation,
+    Thinking,
+    Working,
+    Wrote,
+)
+from runtime import Actor, Replied, Restarted, TaskEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from random import Random
+
+    from actors.agents.definitions import AgentDefinition
+    from actors.models.failure import FailureFacts
+    from actors.workflows.record import RunRecord, StepRecord
+    from runtime import Ref
+
+COALESCE: Final = 0.03
+"""Seconds between two pieces of text."""
+SIGN_EVERY: Final = 2.0
+CHARACTERS_A_TOKEN: Final = 4
+TELL_WITHIN: Final = 30.0
+TELL_AGAIN: Final = 0.2
+
+
+@attrs.frozen
+class AgentServices:
+    """What agents are given.
+
+    Attributes:
+        agents: the definitions, by name.
+        chain: the address of the fallback chain over these models.
+        limits: attempts and deadlines of a model call.
+        context_tokens: the budget of a prompt.
+        rng: for the jitter of retries.
+    """
+
+    agents: Mapping[str, AgentDefinition]
+    chain: Callable[[tuple[str, ...]], Ref[Any]]
+    limits: CallLimits
+    context_tokens: int
+    rng: Random
+
+    def earlier(self, record: RunRecord, step: StepRecord) -> tuple[EarlierStep, ...]:
+        """What the steps before `step` have come to, in the workflow's order: all that it waits for, at any remove."""
+        wanted: set[str] = set()
+        waiting = list(step.depends_on)
+        while waiting:
+            name = waiting.pop()
+            if name not in wanted:
+                wanted.add(name)
+                waiting += record.step(name).depends_on
+        return tuple(
+            EarlierStep(other.name, other.role or other.agent, noted(other), other.missing)
+            for other in record.steps
+            if other.name in wanted
+        )
+
+
+def noted(step: StepRecord) -> str | None:
+    """The answer of a step as later agents read it: a degraded one counts as missing, a partial one says so."""
+    if step.degraded or step.text is None:
+        return None
+    return f"{step.text}\n\n(This answer broke off here.)" if step.partial else step.text
+
+
+@attrs.frozen
+class _Flush:
+    """Timer: tell the run what was written."""
+
+
+@attrs.frozen
+class _Sign:
+    """Timer: a sign that the agent is at work."""
+
+
+@attrs.frozen
+class _TellAgain:
+    """Timer: the run did not take the result."""
+
+
+class AgentStep(Actor):
+    """See the module.
+
+    Args:
+        situation: which attempt at which step of which run.
+        definition: who does it.
+        earlier: what came before.
+        services: whom it asks.
+    """
+
+    def __init__(
+        self,
+        situation: Situation,
+        definition: AgentDefinition,
+        earlier: Sequence[EarlierStep],
+        services: AgentServices,
+    ) -> None:
+        self._situation = situation
+        self._definition = definition
+        self._earlier = earlier
+        self._services = services
+        self._unsaid: list[str] = []
+        self._offset = 0
+        self._written = 0
+        self._result: Answered | GaveNoAnswer | None = None
+
+    async def started(self) -> None:
+        self._began = self.now()
+        self._leases = Leaseholder(self)
+        self.timer("sign", SIGN_EVERY, _Sign(), every=SIGN_EVERY)
+        self.start(self._work, name="model call")
+
+    async def receive(self, message: Any) -> object:
+        match message:
+            case _Flush():
+                self._flush()
+            case _Sign():
+                elapsed = int((self.now() - self._began) * 1000)
+                self._tell(Working, elapsed, self._written // CHARACTERS_A_TOKEN)
+            case TaskEnded():
+                self._work_ended(message)
+            case Replied():
+                self._told(message)
+            case _TellAgain():
+                self._report()
+            case Restarted():
+                self._leases.heard(message)
+        return None
+
+    def inspect(self) -> dict[str, Any]:
+        return {"written": self._written}
+
+    # --- the model call, in its task
+
+    async def _work(self) -> CallResult:
+        definition, services, situation = self._definition, self._services, self._situation
+        messages = assemble(
+            definition,
+            situation.brief,
+            self._earlier,
+            services.context_tokens,
+            estimate=estimate_tokens,
+            mission=situation.mission,
+        )
+        parameters: dict[str, Any] = {}
+        if definition.temperature is not None:
+            parameters["temperature"] = definition.temperature
+        if definition.max_tokens is not None:
+            parameters["max_tokens"] = definition.max_tokens
+        self._tell(Thinking)
+        call = ModelCall(
+            definition.models, tuple(messages), user=situation.user, run_id=situation.run_id, parameters=parameters
+        )
+        chain = services.chain(definition.models)
+        return await complete(chain, self._leases, call, limits=services.limits, observer=self, rng=services.rng)
+
+    def text(self, piece: str) -> None:
+        """The model has written something."""
+        self._unsaid.append(piece)
+        self._written += len(piece)
+        if self._offset == 0:
+            self._flush()
+        elif len(self._unsaid) == 1:
+            self.timer("flush", COALESCE, _Flush())
+
+    def retrying(self, facts: FailureFacts, delay: float) -> None:
+        """An attempt failed and another follows."""
+        self._tell(Retrying, ErrorType(facts.error_type), delay)
+
+    def fell_over(self, from_target: str, to: str | None, facts: FailureFacts | None) -> None:
+        """Another target takes over; None if there is none left."""
+        del from_target
+        self._tell(FellBack, to, ErrorType.UNREACHABLE if facts is None else ErrorType(facts.error_type))
+
+    def model(self, name: str) -> None:
+        """What the answer calls its model; the result says it too."""
+
+    # --- telling the run
+
+    def _tell(self, kind: Any, *values: Any) -> bool:
+        return self._situation.run.tell(kind(self._situation.step, self._situation.attempt, *values))
+
+    def _flush(self) -> None:
+        if not self._unsaid:
+            return
+        text = "".join(self._unsaid)
+        if self._tell(Wrote, self._offset, text):
+            self._unsaid = []
+            self._offset += len(text)
+        else:
+            self.timer("flush", COALESCE, _Flush())  # the run's mailbox is full: later, together with what comes
+
+    def _work_ended(self, ended: TaskEnded) -> None:
+        step, attempt = self._situation.step, self._situation.attempt
+        self.cancel_timer("sign")
+        self._flush()
+        if isinstance(ended.error, CallFailed):
+            self._result = GaveNoAnswer(step, attempt, ErrorType(ended.error.error_type))
+        elif ended.error is not None:
+            raise ended.error
+        elif ended.value is not None:
+            self._result = self._answer(ended.value)
+        if self._result is not None:
+            self._report()
+
+    def _answer(self, result: CallResult) -> Answered:
+        usage = None
+        if result.usage is not None:
+            prompt, completion = result.usage.prompt_tokens, result.usage.completion_tokens
+            usage = Usage(prompt_tokens=prompt, completion_tokens=completion, estimated=result.usage.estimated)
+        return Answered(
+            step=self._situation.step,
+            attempt=self._situation.attempt,
+            text=self._definition.degraded if result.text is None else result.text,
+            model=None if result.degraded else result.model,
+            degraded=result.degraded,
+            partial=result.partial,
+            usage=usage,
+            duration_ms=int((self.now() - self._began) * 1000),
+        )
+
+    def _report(self) -> None:
+        self.request(self._situation.run, self._result, TELL_WITHIN)
+
+    def _told(self, replied: Replied) -> None:
+        if replied.error is None:
+            self.stop("the step is done")
+        else:
+            self.timer("again", TELL_AGAIN, _TellAgain())

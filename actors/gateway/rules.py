@@ -1,0 +1,111 @@
+"""What one connection may do, as pure values: resuming, bad frames, and the rate of commands."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from actors.protocol.event_types import GapReason
+
+if TYPE_CHECKING:
+    from actors.protocol.commands import Resume
+    from actors.users.messages import Attached
+
+BAD_FRAMES_A_MINUTE: Final = 10
+REFUSALS_A_MINUTE: Final = 50
+FREE_SIGNS_A_SECOND: Final = 10
+MINUTE: Final = 60.0
+
+
+@attrs.frozen
+class Plan:
+    """How a connection begins. Events after `after`, up to the log's top, are replayed; `gap` is told if not None."""
+
+    resumed: bool
+    after: int
+    replayed: int
+    gap: GapReason | None = None
+
+
+def plan_resume(resume: Resume | None, attached: Attached) -> Plan:
+    """PROTOCOL.md, "Resume": everything after the position, or nothing and a gap; never a part of it."""
+    top = attached.seq
+    if resume is None:
+        return Plan(resumed=False, after=top, replayed=0)
+    if resume.epoch != attached.epoch:
+        return Plan(resumed=False, after=top, replayed=0, gap=GapReason.EPOCH)
+    if resume.seq > top:
+        return Plan(resumed=False, after=top, replayed=0, gap=GapReason.AHEAD)
+    if resume.seq + 1 < attached.first:
+        return Plan(resumed=False, after=top, replayed=0, gap=GapReason.TRIMMED)
+    return Plan(resumed=True, after=resume.seq, replayed=top - resume.seq)
+
+
+class Window:
+    """Counts what happened within the last `seconds`."""
+
+    __slots__ = ("_seconds", "_times")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._times: deque[float] = deque()
+
+    def add(self, now: float) -> int:
+        """Count one at `now`; how many there are now, this one included."""
+        self._drop(now)
+        self._times.append(now)
+        return len(self._times)
+
+    def count(self, now: float) -> int:
+        self._drop(now)
+        return len(self._times)
+
+    def free_in(self, now: float) -> float:
+        """Seconds until the oldest one is forgotten."""
+        self._drop(now)
+        return max(0.0, self._times[0] + self._seconds - now) if self._times else 0.0
+
+    def _drop(self, now: float) -> None:
+        while self._times and self._times[0] <= now - self._seconds:
+            self._times.popleft()
+
+
+@attrs.frozen
+class Admitted:
+    """The command may be carried out."""
+
+
+@attrs.frozen
+class TooFast:
+    """Answer `rate_limited` with `retry_after` seconds; `close` if the client has gone on too long."""
+
+    retry_after: float
+    close: bool
+
+
+class CommandRate:
+    """`limits.commands_per_minute` and `limits.in_flight` of one connection."""
+
+    __slots__ = ("_a_minute", "_at_once", "_commands", "_refused", "_signs")
+
+    def __init__(self, a_minute: int, at_once: int) -> None:
+        self._a_minute = a_minute
+        self._at_once = at_once
+        self._commands = Window(MINUTE)
+        self._refused = Window(MINUTE)
+        self._signs = Window(1.0)
+
+    def admit(self, now: float, in_flight: int, *, sign_of_life: bool) -> Admitted | TooFast:
+        """Whether a command may be carried out now. Heartbeats and acks count only above ten a second."""
+        if sign_of_life and self._signs.add(now) <= FREE_SIGNS_A_SECOND:
+            return Admitted()
+        if self._commands.count(now) >= self._a_minute:
+            wait = self._commands.free_in(now)
+        elif in_flight >= self._at_once:
+            wait = 1.0
+        else:
+            self._commands.add(now)
+            return Admitted()
+        return TooFast(round(max(wait, 0.1), 1), close=self._refused.add(now) >= REFUSALS_A_MINUTE)

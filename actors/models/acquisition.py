@@ -1,0 +1,126 @@
+"""How a call comes by its leases: through its chain the first time, at the gate for a further attempt.
+
+Waiting here draws on the deadline of the whole call. A chain whose endpoints are all open is not waited for; one in
+which some only keep to a provider's Retry-After is, where there is time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from actors.models.failure import FailureFacts
+from actors.models.lease import Acquire, Busy, Exhausted, Lease, Moved
+from actors.models.retry import retry_delay
+from runtime import HandlerFailed, NotAccepted, Refused, Restarting, TimedOut
+
+if TYPE_CHECKING:
+    import random
+
+    from actors.models.model_call import Observer
+    from runtime import Ref
+    from supervisors import Ticket
+
+UNREACHED = 8
+"""How often a chain that does not take the question (its gate or itself is being restarted) is asked in a row."""
+
+
+class Acquisition:
+    """The leases of one call.
+
+    Args:
+        chain: the address of its fallback.
+        question: what to acquire; the tickets are filled in here.
+        observer: hears of waiting for what is parked.
+        rng: for jitter.
+
+    Attributes:
+        facts: why an endpoint gave no lease at once, the last time that one was acquired; None where one did.
+        retry_after: of an exhausted chain, in seconds.
+    """
+
+    def __init__(self, chain: Ref[Any], question: Acquire, observer: Observer, rng: random.Random) -> None:
+        self._chain = chain
+        self._question = question
+        self._observer = observer
+        self._rng = rng
+        self.facts: FailureFacts | None = None
+        self.retry_after: float | None = None
+
+    async def through_chain(self, after: Ticket | None) -> Lease | None:
+        """A lease of the first endpoint behind `after` that may be asked. None: nobody, or no time."""
+        self.facts = None
+        unreached = 0
+        while (left := self._left()) > 0:
+            try:
+                answer = await self._chain.ask(attrs.evolve(self._question, after=after), within=left)
+            except Refused as refused:
+                if isinstance(refused.reason, Busy):
+                    after = self._busy(refused.reason)
+                elif not isinstance(refused.reason, Moved):
+                    raise
+            except TimedOut:
+                break
+            except (NotAccepted, HandlerFailed) as exc:
+                unreached += 1
+                delay = retry_delay(unreached, None, self._rng) / 4
+                if isinstance(exc, Restarting):
+                    delay = max(delay, exc.retry_after)
+                if unreached == UNREACHED or delay >= self._left():
+                    break
+                await trio.sleep(delay)
+            else:
+                if isinstance(answer, Lease):
+                    return answer
+                if not await self._wait_for_parked(answer):
+                    break
+        return None
+
+    async def again(self, lease: Lease) -> Lease | Ticket | None:
+        """A lease for the next attempt at the endpoint of `lease`, which is settled.
+
+        Else the ticket behind which the chain is to go on, or None where it is to choose anew.
+        """
+        self.facts = None
+        left = self._left()
+        if left > 0:
+            try:
+                answer: Lease = await lease.gate.ask(attrs.evolve(self._question, ticket=lease.ticket), within=left)
+            except Refused as refused:
+                if isinstance(refused.reason, Busy):
+                    return self._busy(refused.reason)
+                if not isinstance(refused.reason, Moved):
+                    raise
+            except (TimedOut, NotAccepted, HandlerFailed):
+                pass  # no time, or no gate: the chain will say
+            else:
+                return answer
+        return None
+
+    def _left(self) -> float:
+        return self._question.deadline - trio.current_time()
+
+    def _busy(self, reason: Busy) -> Ticket:
+        self.facts = _rate_limited(f"too many wait for {reason.ticket.target}", reason.retry_after)
+        return reason.ticket
+
+    async def _wait_for_parked(self, answer: Exhausted) -> bool:
+        """Where something that is left is only parked, and there is time: waits. Else False, at once."""
+        self.retry_after = answer.retry_after
+        if answer.parked_for is None:
+            return False
+        delay = retry_delay(1, answer.parked_for, self._rng)
+        facts = self.facts = _rate_limited("all that is left of the chain is parked", answer.parked_for)
+        if delay >= self._left():
+            return False
+        self._observer.retrying(facts, delay)
+        await trio.sleep(delay)
+        return True
+
+
+def _rate_limited(detail: str, retry_after: float) -> FailureFacts:
+    return FailureFacts(
+        "rate_limit", "rate_limit", counts=False, retryable=True, detail=detail, retry_after=retry_after
+    )

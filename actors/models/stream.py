@@ -1,0 +1,211 @@
+"""One attempt at an answer: a streamed chat completion, read by the raw path.
+
+Why not the client's typed stream: it costs 45 to 100 µs more a chunk, takes an end without `finish_reason` for a
+success, checks no shape, has no limit for an event, and knows only a timeout between bytes, which a provider's
+keep-alive comments move for ever. Here three deadlines are moved by content alone. They are one cancel scope with a
+moving deadline: a scope for each would cost more than the chunk.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import openai
+import trio
+
+from actors.models.answer import DONE, Answer
+from actors.models.chat import ChatRequest, Completion, StreamLimits, Usage
+from actors.models.events import EventReader, EventTooLarge
+from actors.models.failure import AnswerBroken, AttemptFailed, FailureFacts, classify, expired
+from actors.models.provider_limits import ProviderLimits, parse_provider_limits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from actors.models.events import ServerSentEvent
+    from actors.models.failure import Deadline
+
+CHUNKS_A_TURN = 32
+"""Chunks after which the task lets others run: hundreds can arrive in one segment, without any wait between them."""
+
+AFTER_FINISH = 5.0
+"""Seconds that a finished answer still waits for its usage and the end of its stream."""
+
+DRAIN = 0.1
+"""Seconds after `[DONE]` in which the connection may end by itself, and be used again."""
+
+# Where the transport, not our own code, may fail. `on_text` runs in between, and what it raises is nobody's answer.
+_TRANSPORT_ERRORS = (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, AnswerBroken)
+
+
+async def stream_chat(
+    client: openai.AsyncOpenAI,
+    request: ChatRequest,
+    limits: StreamLimits,
+    on_text: Callable[[str], None],
+    *,
+    on_model: Callable[[str], None] | None = None,
+    wall_clock: Callable[[], float] = time.time,
+) -> Completion:
+    """Makes one attempt, and passes on each piece of text as it comes.
+
+    `on_text` is called in this task, must not block, and what it raises ends the attempt and is raised as it is. So is
+    `on_model`, once, with what the answer calls its model: before the first text, unless it is named only after it.
+    `wall_clock` gives seconds since the epoch, for a Retry-After that is a date. Raises AttemptFailed for everything
+    that a provider or a network can do. Cancelled, it closes the connection, so that the provider stops, and raises
+    nothing of its own; a deadline of the whole request is therefore a scope of the caller's, and counts for nothing.
+    An answer whose `finish_reason` has come is complete, whatever then becomes of its stream.
+    """
+    attempt = _Attempt(request, limits, on_text, on_model)
+    failure: FailureFacts | None = None
+    with attempt.scope:
+        try:
+            await attempt.run(client)
+        except (*_TRANSPORT_ERRORS, UnicodeEncodeError) as exc:
+            if isinstance(exc, UnicodeEncodeError) and attempt.opened:
+                raise  # not from building the request, so it is of on_text or on_model
+            failure = classify(
+                exc,
+                wall_time=wall_clock(),
+                after_first_delta=bool(attempt.answer.text),
+                secrets=(client.api_key,),
+            )
+            if isinstance(exc, openai.APIStatusError):
+                attempt.provider_limits = parse_provider_limits(exc.response.headers)
+    # Raised out here, the failure has no context: no frames, and no request with its key, outlive the attempt.
+    return attempt.outcome(failure)
+
+
+class _Attempt:
+    def __init__(
+        self,
+        request: ChatRequest,
+        limits: StreamLimits,
+        on_text: Callable[[str], None],
+        on_model: Callable[[str], None] | None,
+    ) -> None:
+        self.answer = Answer(limits.answer_characters)
+        self.provider_limits: ProviderLimits | None = None
+        self.opened = False
+        self._request = request
+        self._limits = limits
+        self._on_text = on_text
+        self._on_model = on_model  # None once it has been called
+        self._started_at = trio.current_time()
+        self._first_token_at: float | None = None
+        self._total_at = self._started_at + limits.total
+        self._armed: Deadline = "total"
+        self.scope = trio.CancelScope()
+        self._arm("first_token", self._started_at + limits.first_token)
+
+    def _arm(self, deadline: Deadline, at: float) -> None:
+        self._armed, self.scope.deadline = ("total", self._total_at) if self._total_at <= at else (deadline, at)
+
+    async def run(self, client: openai.AsyncOpenAI) -> None:
+        body: dict[str, Any] = {
+            "model": self._request.model,
+            "messages": [message.body() for message in self._request.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            # Merged into the body as it is: the client would refuse a parameter that only this provider knows.
+            "extra_body": dict(self._request.parameters),
+        }
+        async with client.chat.completions.with_streaming_response.create(**body) as response:
+            self.opened = True
+            self.provider_limits = parse_provider_limits(response.headers)
+            await self._read(response.http_response)
+            self._check_end(response.headers.get("content-type", ""))
+
+    async def _read(self, response: httpx2.Response) -> None:
+        reader = EventReader(self._limits.event_bytes)
+        chunks = 0
+        patience = 0.0
+        pieces = response.aiter_bytes()
+        try:
+            async for piece in pieces:
+                events = reader.feed(piece)
+                while (event := _next(events)) is not None:
+                    if event.data == DONE:
+                        patience = DRAIN
+                        return
+                    self._take(event.data, event.name)
+                    chunks += 1
+                    if chunks % CHUNKS_A_TURN == 0:
+                        await trio.lowlevel.checkpoint()
+        finally:
+            await _let_go(pieces, patience)
+
+    def _take(self, data: str, name: str) -> None:
+        if self.answer.finish_reason is not None:
+            self.answer.take(data, name)  # its usage
+            return
+        taken = self.answer.take(data, name)
+        now = trio.current_time()
+        if self.answer.finish_reason is not None:
+            self._arm("idle", now + AFTER_FINISH)
+        elif taken.content:
+            self._arm("idle", now + self._limits.idle)
+        if taken.content and self._first_token_at is None:
+            self._first_token_at = now
+        if self._on_model is not None and self.answer.model:
+            on_model, self._on_model = self._on_model, None
+            on_model(self.answer.model)
+        if taken.text:
+            self._on_text(taken.text)
+
+    def _check_end(self, content_type: str) -> None:
+        if self.answer.finish_reason is not None:
+            return
+        if not self.answer.model and content_type and not content_type.startswith("text/event-stream"):
+            raise AnswerBroken("malformed", f"the answer is {content_type[:60]}, not a stream of events")
+        raise AnswerBroken("truncated", "the stream ended without a finish_reason")
+
+    def outcome(self, failure: FailureFacts | None) -> Completion:
+        """What came of it. A failure after the `finish_reason` is none: the answer was whole by then."""
+        answer = self.answer
+        text = answer.text
+        if answer.finish_reason is None:
+            if failure is None:
+                seconds = {"first_token": self._limits.first_token, "idle": self._limits.idle}
+                failure = expired(
+                    self._armed, seconds.get(self._armed, self._limits.total), after_first_delta=bool(text)
+                )
+            raise AttemptFailed(
+                failure,
+                text,
+                usage=Usage.estimate(self._request, answer.written) if self.opened else None,
+                provider_limits=self.provider_limits,
+            )
+        counted = answer.counted
+        return Completion(
+            text=text,
+            finish_reason=answer.finish_reason,
+            model=answer.model,
+            usage=Usage(*counted, estimated=False) if counted else Usage.estimate(self._request, answer.written),
+            tool_calls=answer.tool_calls,
+            provider_limits=self.provider_limits,
+            started_at=self._started_at,
+            first_token_at=self._first_token_at,
+            ended_at=trio.current_time(),
+        )
+
+
+def _next(events: Iterator[ServerSentEvent]) -> ServerSentEvent | None:
+    try:
+        return next(events, None)
+    except (EventTooLarge, UnicodeDecodeError) as exc:
+        raise AnswerBroken("malformed", f"{type(exc).__name__}: {exc}") from None
+
+
+async def _let_go(pieces: AsyncIterator[bytes], patience: float) -> None:
+    """Reads the rest for so many seconds, and then ends the reading by cancelling it from within.
+
+    The client's reader is five generators deep, and closing the outermost leaves the others to the collector, with a
+    warning each. Cancelled, every one of them is left by an exception, and the innermost closes the connection.
+    """
+    with trio.move_on_after(patience), suppress(httpx2.HTTPError, httpx2.StreamError):
+        async for _ in pieces:
+            pass

@@ -1,0 +1,275 @@
+"""Actors to test the kernel with, and what must hold at the end of every test.
+
+A `Probe` writes down what happens to it, and does what a test tells it to: functions among its messages are run by its
+handler. A `Bench` is a system whose root restarts what fails.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from inspect import isawaitable
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from runtime import Actor, Crash, Host, Mailbox, Spec, Stopped, is_failure, open_system
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from typing import TypeAlias
+
+    from runtime import Counters, DeadLetter, Node, Overflow, Reason, Ref, Report, System
+    from runtime._cell import Cell
+
+    Doing: TypeAlias = Callable[..., Any]
+
+LONG = 3600.0
+"""Seconds that no test reaches by waiting for what comes."""
+
+
+class Boom(Exception):
+    """What actors in tests fail with."""
+
+
+@attrs.define(eq=False)
+class Log:
+    """What happened to a probe, over all its incarnations."""
+
+    started: list[int] = attrs.field(factory=list)
+    heard: list[Any] = attrs.field(factory=list)
+    ended: list[Reason] = attrs.field(factory=list)
+
+
+async def run(function: Doing, *args: Any) -> Any:
+    """Call a function that may be async."""
+    result = function(*args)
+    return await result if isawaitable(result) else result
+
+
+class Probe(Actor):
+    """Writes down what it hears and answers with it. Runs functions, and what `on` has for a message."""
+
+    def __init__(
+        self,
+        log: Log | None = None,
+        *,
+        on: Mapping[Any, Doing] | None = None,
+        start: Doing | None = None,
+        stop: Doing | None = None,
+    ) -> None:
+        self.log = Log() if log is None else log
+        self.on = on or {}
+        self.start_with = start
+        self.stop_with = stop
+
+    async def started(self) -> None:
+        self.log.started.append(self.incarnation)
+        if self.start_with is not None:
+            await run(self.start_with, self)
+
+    async def receive(self, message: Any) -> object:
+        if isinstance(message, FunctionType):
+            return await run(message, self)
+        self.log.heard.append(message)
+        if message.__hash__ is not None and message in self.on:
+            return await run(self.on[message], self)
+        return message
+
+    async def stopped(self, reason: Reason) -> None:
+        self.log.ended.append(reason)
+        if self.stop_with is not None:
+            await run(self.stop_with, self)
+
+
+class Batcher(Probe):
+    """A probe that takes up to three messages at once."""
+
+    batch = 3
+
+    async def receive_batch(self, messages: Sequence[Any]) -> Sequence[object] | None:
+        self.log.heard.append(list(messages))
+        answers = None
+        for message in messages:
+            if isinstance(message, FunctionType):
+                answers = await run(message, self)
+            elif message in self.on:
+                answers = await run(self.on[message], self)
+        return messages if answers is None else answers
+
+
+class OpenHost(Host, Probe):
+    """A host that does what tests tell it, and whom no child's end disturbs."""
+
+    async def receive(self, message: Any) -> object:
+        return await Probe.receive(self, message)
+
+
+@attrs.frozen
+class Due:
+    """A child's time to wait is over."""
+
+    name: str
+
+
+class Restarter(OpenHost):
+    """Restarts what fails, at once or after `delay` seconds."""
+
+    delay = 0.0
+
+    def child_ended(self, cell: Cell, reason: Reason) -> object:
+        if cell.stop_asked or not is_failure(reason):
+            return super().child_ended(cell, reason)
+        if self.delay > 0:
+            self._cell.hold_child(cell, self.delay)
+            self.timer(("due", cell.spec.name), self.delay, Due(cell.spec.name))
+        else:
+            self._cell.relaunch(cell, reason)
+        return None
+
+    async def receive(self, message: Any) -> object:
+        if isinstance(message, Due):
+            cell = self._cell.children.get(message.name)
+            if cell is not None and not cell.running and not cell.stop_asked:
+                self._cell.relaunch(cell, Stopped("waited"))
+            return None
+        return await super().receive(message)
+
+
+class Later(Restarter):
+    """Restarts what fails after a second."""
+
+    delay = 1.0
+
+
+@attrs.frozen(eq=False)
+class Subject:
+    """An actor under test: its address and its log."""
+
+    ref: Ref[Any]
+    log: Log
+
+    @property
+    def cell(self) -> Cell:
+        cell: Cell = self.ref.target
+        return cell
+
+    async def do(self, function: Doing) -> Any:
+        """Run `function(actor)` in its handler and give the result."""
+        return await self.ref.ask(function, within=LONG)
+
+
+@attrs.define(eq=False)
+class Bench:
+    """A running system, with what it reported and what it could not deliver."""
+
+    system: System
+    reports: list[Report]
+    letters: list[DeadLetter]
+    log: Log
+
+    @property
+    def root(self) -> Subject:
+        return Subject(self.system.ref("/"), self.log)
+
+    async def spawn(
+        self, name: str, make: Callable[..., Actor] = Probe, *, under: Subject | None = None, **options: Any
+    ) -> Subject:
+        """Start a child and wait until all is quiet. `on`, `start`, `stop` are the probe's, the rest is the spec's."""
+        log = Log()
+        script = {key: options.pop(key) for key in ("on", "start", "stop") if key in options}
+        spec = Spec(name, lambda: make(log, **script), **options)
+        ref = await (under or self.root).do(lambda host: host.start_child(spec))
+        await settle()
+        return Subject(ref, log)
+
+    async def stop(self, subject: Subject, **how: Any) -> None:
+        """Have the root stop its child, and wait until all is quiet."""
+        await self.root.do(lambda root: root.stop_child(subject.cell.spec.name, **how))
+        await settle()
+
+    def node(self, subject: Subject) -> Node:
+        node = self.system.tree().find(subject.ref.path)
+        assert node is not None
+        return node
+
+    def counters(self, subject: Subject) -> Counters:
+        return self.node(subject).counters
+
+    def crashes(self) -> list[Crash]:
+        return [report for report in self.reports if isinstance(report, Crash)]
+
+    def lost(self) -> list[tuple[str, Any, str]]:
+        """The dead letters as tuples."""
+        return [(letter.path, letter.message, letter.reason) for letter in self.letters]
+
+
+def bounded(capacity: int, overflow: Overflow | None = None, **more: Any) -> Mailbox:
+    """A small mailbox."""
+    return Mailbox(capacity, **more) if overflow is None else Mailbox(capacity, overflow, **more)
+
+
+async def settle() -> None:
+    """Wait until every task waits. Virtual time stands still meanwhile."""
+    await wait_all_tasks_blocked()
+
+
+async def boom(*_: Any) -> None:
+    raise Boom("asked for")
+
+
+def kernel_tasks() -> list[str]:
+    """The names of all tasks that the kernel has started and that still run, in any system."""
+    pending = [trio.lowlevel.current_root_task()]
+    names: list[str] = []
+    while pending:
+        task = pending.pop()
+        if task is None:
+            continue
+        if task.name.startswith("runtime."):
+            names.append(task.name)
+        pending += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return names
+
+
+def assert_balanced(system: System) -> None:
+    """Every message that was offered is accounted for, at every live mailbox (while all is quiet)."""
+    for node in system.tree().walk():
+        assert node.counters.missing == 0, (node.path, node.counters)
+        assert min(attrs.astuple(node.counters)) >= 0, (node.path, node.counters)
+
+
+def assert_nothing_left(system: System) -> None:
+    """After the end: sums balance, and no task, deadline, name or subscription is left."""
+    for kind, counts in system.totals.by_kind.items():
+        ends = ("handled", "failed", "expired", "dropped", "undelivered", "moved")
+        assert counts["offered"] == sum(counts[end] for end in ends), (kind, counts)
+        assert counts["waiting"] == counts["in_hand"] == 0, (kind, counts)
+        assert min(counts.values()) >= 0, (kind, counts)
+    drops = sum((counts["dropped"] for counts in system.totals.by_kind.values()), start=0)
+    assert system.totals.drops.total() == drops
+    assert len(system.wheel) == 0, system.wheel
+    assert system.registry.names() == []
+    assert system.topics._topics == {}
+
+
+@asynccontextmanager
+async def running(
+    root: Callable[..., Actor] = Restarter, *, stop_within: float = 60.0, **options: Any
+) -> AsyncGenerator[Bench, None]:
+    """A bench, with its checks at the end. `options` are the system's."""
+    reports: list[Report] = []
+    letters: list[DeadLetter] = []
+    log = Log()
+    async with open_system(
+        Spec("root", lambda: root(log)), stop_within=stop_within, report=reports.append, **options
+    ) as system:
+        system.dead_letters.listen(letters.append)
+        await settle()
+        yield Bench(system, reports, letters, log)
+        await settle()
+        if system.root is not None and system.root.running:
+            assert_balanced(system)
+    assert_nothing_left(system)

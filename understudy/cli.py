@@ -1,0 +1,251 @@
+"""The command line. Whatever is wrong is one line on standard error; a traceback is a defect."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
+
+import cyclopts
+import trio
+from cyclopts import Parameter
+
+from runtime import SystemFailed
+from understudy.configuration import Configuration, ConfigurationError, as_json, as_text, as_toml, load
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from structlog.typing import FilteringBoundLogger
+
+    from understudy.configuration.settings import Settings
+    from understudy.daemon import Daemon
+
+REFUSED: Final = 2
+"""Exit code for a configuration or a machine on which nothing can start."""
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+DEFAULT_URL: Final = "http://127.0.0.1:12000"
+
+app = cyclopts.App(name="understudy", help="Teams of LLM agents, served live by supervised actors.")
+
+ConfigFile = Annotated[Path | None, Parameter(help="Configuration file; default: ./understudy.toml if there is one.")]
+Url = Annotated[str, Parameter(help="Where the daemon listens.")]
+
+
+def _load(file: Path | None, flags: dict[str, object]) -> Configuration:
+    try:
+        return load(file=file, environ=os.environ, flags=flags)
+    except ConfigurationError as error:
+        _refuse(str(error))
+
+
+def _refuse(text: str) -> NoReturn:
+    for line in text.splitlines():
+        print(f"understudy: {line}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(REFUSED)
+
+
+@app.command
+def serve(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    data: Path | None = None,
+    config: ConfigFile = None,
+    log_level: str | None = None,
+    model: str | None = None,
+    shutdown_deadline: float | None = None,
+) -> int:
+    """Start the daemon; stop it with Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    host: address to listen on (loopback only, until authentication exists)
+    port: port to listen on, 0 for a free one
+    data: directory for everything that is kept
+    log_level: debug, info, warning, error or critical
+    model: model of the default endpoint
+    shutdown_deadline: seconds in which the daemon has ended after SIGTERM
+    """
+    from understudy.logs import library_logs, open_log  # noqa: PLC0415 - other commands start without it
+
+    flags: dict[str, object] = {
+        "host": host,
+        "port": port,
+        "data": data,
+        "log_level": log_level,
+        "model": model,
+        "shutdown_deadline": shutdown_deadline,
+    }
+    settings = _load(config, flags).settings
+    secrets = tuple(m.api_key for m in settings.models.values() if m.api_key)
+    style: Any = {"text": "terminal"}.get(settings.server.log_format, settings.server.log_format)
+    log = open_log(sys.stderr, level=settings.server.log_level, style=style, secrets=secrets)
+    with library_logs(log):
+        return trio.run(_serve, settings, log)
+
+
+async def _serve(settings: Settings, log: FilteringBoundLogger) -> int:
+    from understudy.daemon import StartRefused, describe, leave, open_daemon  # noqa: PLC0415 - costs half a second
+
+    try:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with open_daemon(settings, log, on_overdue=leave) as daemon:
+                log.info("understudy is running", **describe(daemon))
+                if settings.simulated:
+                    log.warning("no API key is configured: every answer is SIMULATED, no real model is asked")
+                await _until_ended(daemon, signals, log)
+    except StartRefused as error:
+        _refuse(str(error))
+    except SystemFailed as error:
+        log.critical("understudy gave up", why=str(error))
+        return FAILED
+    return 0
+
+
+async def _until_ended(daemon: Daemon, signals: AsyncIterator[int], log: FilteringBoundLogger) -> None:
+    """Until the tree has ended, by a signal or by itself. A second SIGINT ends the program at once."""
+    within = daemon.settings.server.shutdown_deadline
+
+    async def listen() -> None:
+        interrupts = 0
+        async for number in signals:
+            interrupts += number == signal.SIGINT
+            if interrupts > 1:
+                os._exit(INTERRUPTED)
+            if daemon.phase == "running":
+                log.info("stopping", signal=signal.Signals(number).name, within=within)
+                nursery.start_soon(daemon.stop, within)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        await daemon.ended.wait()
+        nursery.cancel_scope.cancel()
+
+
+@app.command
+def config(
+    *,
+    config: ConfigFile = None,
+    model: str | None = None,
+    style: Annotated[Literal["text", "toml", "json"], Parameter(name="--format")] = "text",
+) -> None:
+    """Print what is in force, and where each value came from. Secrets are masked."""
+    lines = _load(config, {"model": model}).describe()
+    print({"text": as_text, "toml": as_toml, "json": as_json}[style](lines))  # noqa: T201
+
+
+@app.command
+def run(
+    brief: str,
+    *,
+    url: Url = DEFAULT_URL,
+    user: str | None = None,
+    workflow: str = "delivery",
+    cancel_on_interrupt: bool = False,
+) -> int:
+    """Hand a brief to a daemon and watch its agents answer.
+
+    Parameters
+    ----------
+    brief: what is to be done, 10 to 10,000 characters
+    user: who asks (development mode)
+    workflow: which workflow does it
+    cancel_on_interrupt: cancel the run on Ctrl-C instead of leaving it
+    """
+    from understudy.terminal import run_brief  # noqa: PLC0415 - other commands start without it
+
+    async def main() -> int:
+        return await run_brief(
+            url,
+            brief,
+            out=sys.stdout,
+            err=sys.stderr,
+            rng=random.Random(),
+            user_id=user,
+            workflow=workflow,
+            cancel_on_interrupt=cancel_on_interrupt,
+        )
+
+    return _run_client(main)
+
+
+@app.command
+def cancel(run_id: str, *, url: Url = DEFAULT_URL, user: str | None = None) -> int:
+    """Cancel a run."""
+    from understudy.terminal import cancel_run  # noqa: PLC0415 - other commands start without it
+
+    async def main() -> int:
+        return await cancel_run(url, run_id, out=sys.stdout, err=sys.stderr, rng=random.Random(), user_id=user)
+
+    return _run_client(main)
+
+
+def _run_client(main: Any) -> int:
+    try:
+        result: int = trio.run(main)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has gone
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return result
+
+
+@app.command
+def simulate(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 12001,
+    model_name: str = "simulated",
+    seed: int = 0,
+    tokens_per_second: float = 200.0,
+) -> int:
+    """Run the simulated model as a program of its own: an OpenAI-compatible server with faults on demand.
+
+    Parameters
+    ----------
+    host: address to listen on
+    port: port to listen on, 0 for a free one
+    model_name: what it calls itself in its answers
+    seed: the same seed and prompt give the same answer
+    tokens_per_second: how quickly it writes
+    """
+    from actors.models.simulated.brain import Brain  # noqa: PLC0415 - other commands start without it
+    from actors.models.simulated.program import simulate_program  # noqa: PLC0415
+    from actors.models.simulated.simulation import Pace, Simulation  # noqa: PLC0415
+
+    def announce(url: str) -> None:
+        print(f"simulated model at {url} (faults: PUT {url.removesuffix('/v1')}/faults)", flush=True)  # noqa: T201
+
+    async def main() -> int:
+        simulation = Simulation(
+            rng=random.Random(seed),
+            brain=Brain(seed),
+            pace=Pace(tokens_per_second=tokens_per_second),
+            model_name=model_name,
+        )
+        try:
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_serve_simulated, simulate_program, host, port, simulation, announce)
+                    async for _ in signals:
+                        nursery.cancel_scope.cancel()
+        except* OSError as group:
+            _refuse(f"Cannot listen on {host}:{port}: {group.exceptions[0]}. Choose another --port.")
+        return 0
+
+    return trio.run(main)
+
+
+async def _serve_simulated(program: Any, host: str, port: int, simulation: Any, announce: Any) -> None:
+    await program(host, port, simulation, announce=announce)
+
+
+def main() -> None:
+    """The console script."""
+    raise SystemExit(app())

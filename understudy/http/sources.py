@@ -1,0 +1,59 @@
+"""What the HTTP application needs to know of the daemon, and all that it knows. A test gives it other sources."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import attrs
+
+from actors.operations.counters import DaemonCounters
+from understudy.http.callers import Caller, in_development
+from understudy.logs import scrub_text
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from runtime import System
+
+Phase: TypeAlias = Literal["starting", "running", "draining"]
+CheckStatus: TypeAlias = Literal["ok", "degraded", "unavailable"]
+
+
+@attrs.frozen(slots=False)  # without slots, fields are encoded in the order in which they stand here
+class Check:
+    """How one part of the daemon is, and a sentence about it for a person."""
+
+    status: CheckStatus
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class Sources:
+    """Where the application's answers come from.
+
+    Attributes:
+        system: whose tree is shown.
+        version: of the daemon.
+        started_at: when it started (trio's clock, seconds).
+        phase: what it is doing.
+        readiness: how its parts are, by name. `storage` has to be among them: without it the daemon is not ready.
+        metrics: Prometheus text.
+        counters: `http_responses` is counted here.
+        log: for the causes of failures that a client is not told of.
+        identify: who asks, from the request's headers (names in lower case). Raises RequestRefused.
+        scrub: takes secrets out of a text.
+        required: the parts without which the daemon is not ready; any other that is unavailable makes it degraded.
+    """
+
+    system: System
+    version: str
+    started_at: float
+    phase: Callable[[], Phase]
+    readiness: Callable[[], Awaitable[Mapping[str, Check]]]
+    metrics: Callable[[], bytes]
+    counters: DaemonCounters
+    log: FilteringBoundLogger
+    identify: Callable[[Mapping[str, str]], Caller] = in_development
+    scrub: Callable[[str], str] = scrub_text
+    required: frozenset[str] = frozenset({"storage"})

@@ -1,0 +1,141 @@
+"""`/api/supervisors`: the tree of actors as it is now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+from litestar import get
+from litestar.openapi.datastructures import ResponseSpec
+from msgspec import UNSET, UnsetType
+
+from understudy.http.callers import operators_only
+from understudy.http.failures import Failure
+from understudy.http.sources import Sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from litestar.handlers import HTTPRouteHandler
+
+    from runtime import Node
+
+NODES_A_STEP: Final = 256
+"""Nodes shown between two checkpoints."""
+LONGEST_ERROR: Final = 200
+
+
+@attrs.frozen(slots=False)
+class Mailbox:
+    """Messages that wait, how many may (in the mailbox's own unit), and the most that ever did."""
+
+    depth: int
+    capacity: int
+    peak: int
+
+
+@attrs.frozen(slots=False)
+class Handling:
+    """The type of the message in hand, and for how long it has been."""
+
+    message: str
+    age_ms: float
+
+
+@attrs.frozen(slots=False)
+class Counters:
+    """What became of the messages."""
+
+    handled: int
+    failed: int
+    expired: int
+    dropped: int
+    undelivered: int
+
+
+@attrs.frozen(slots=False)
+class Restarts:
+    """Restarts in all, those that count now, how many may, and in how many seconds."""
+
+    total: int
+    used: int
+    limit: int
+    period: float
+
+
+@attrs.frozen(slots=False)
+class TreeNode:
+    """One actor. `active` is the target in charge, of a fallback only."""
+
+    path: str
+    kind: str
+    state: str
+    mailbox: Mailbox
+    counters: Counters
+    handling: Handling | UnsetType = UNSET
+    restarts: Restarts | UnsetType = UNSET
+    active: str | UnsetType = UNSET
+    last_error: str | UnsetType = UNSET
+    children: list[TreeNode] = attrs.field(factory=list)
+
+
+def show(node: Node, scrub: Callable[[str], str]) -> TreeNode:
+    """A node as PROTOCOL.md has it, without its children."""
+    mailbox, counters, handling, restarts = node.mailbox, node.counters, node.handling, node.restarts
+    return TreeNode(
+        path=node.path,
+        kind=node.kind,
+        state=node.state,
+        mailbox=Mailbox(mailbox.depth, mailbox.capacity, mailbox.peak),
+        counters=Counters(counters.handled, counters.failed, counters.expired, counters.dropped, counters.undelivered),
+        handling=UNSET if handling is None else Handling(handling.message, round(handling.age_ms, 3)),
+        restarts=UNSET
+        if restarts is None
+        else Restarts(restarts.total, restarts.used, restarts.limit, restarts.period),
+        active=_active(node),
+        last_error=UNSET if node.last_error is None else _shortened(scrub(node.last_error)),
+    )
+
+
+def _active(node: Node) -> str | UnsetType:
+    active = node.details.get("active")
+    return active if isinstance(active, str) and "targets" in node.details else UNSET
+
+
+def _shortened(text: str) -> str:
+    """The first line, and not too much of it: the whole is in the log."""
+    return next(iter(text.splitlines()), "")[:LONGEST_ERROR]
+
+
+async def show_tree(tree: Node, scrub: Callable[[str], str]) -> TreeNode:
+    """The whole tree. It is of one moment already; others get their turn while it is put into words."""
+    top = show(tree, scrub)
+    pending = [(child, top) for child in reversed(tree.children)]
+    shown = 1
+    while pending:
+        node, parent = pending.pop()
+        here = show(node, scrub)
+        parent.children.append(here)
+        pending.extend((child, here) for child in reversed(node.children))
+        shown += 1
+        if shown % NODES_A_STEP == 0:
+            await trio.lowlevel.checkpoint()
+    return top
+
+
+def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
+    """The routes of this module."""
+
+    @get(
+        "/api/supervisors",
+        guards=[operators_only(sources.identify)],
+        summary="The live tree of supervisors and actors",
+        operation_id="supervisors",
+        tags=["operations"],
+        responses={403: ResponseSpec(Failure, description="The caller is no operator", generate_examples=False)},
+    )
+    async def supervisors() -> TreeNode:
+        return await show_tree(sources.system.tree(), sources.scrub)
+
+    return [supervisors]

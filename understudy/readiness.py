@@ -1,0 +1,58 @@
+"""How the daemon's parts are, for `/health` and `/ready`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actors.models.lease import GateStatus, ReadStatus
+from actors.storage.journal import StorageStatus, StorageTrouble
+from runtime import ActorError
+from understudy.http.sources import Check
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actors.models.plan import ModelsPlan
+    from runtime import System
+
+WITHIN: Final = 2.0
+
+
+class Readiness:
+    """Asks the parts. Each answer takes at most two seconds, and a part that gives none is unavailable."""
+
+    def __init__(self, system: System, plan: ModelsPlan) -> None:
+        self._system = system
+        self._plan = plan
+
+    async def checks(self) -> Mapping[str, Check]:
+        """The state of storage and of each model."""
+        found = {"storage": await self._storage()}
+        for endpoint in self._plan.endpoints:
+            found[f"model {endpoint.name}"] = await self._model(endpoint.name)
+        return found
+
+    async def _ask(self, path: str, question: object) -> Any:
+        return await self._system.ref(path).ask(question, WITHIN)
+
+    async def _storage(self) -> Check:
+        try:
+            trouble: StorageTrouble | None = await self._ask("/storage", StorageStatus())
+        except ActorError:
+            return Check("unavailable", "Storage does not answer.")
+        if trouble is not None:
+            return Check("unavailable", "Storage is not available; see the log. It is tried again every second.")
+        return Check("ok", "Storage works.")
+
+    async def _model(self, name: str) -> Check:
+        try:
+            status: GateStatus = await self._ask(self._plan.gate_path(name), ReadStatus())
+        except ActorError:
+            return Check("degraded", "The model's gate does not answer.")
+        if status.state != "closed":
+            return Check("degraded", "The model has failed repeatedly; its understudy serves until it is back.")
+        if status.last_failure is not None:
+            return Check("degraded", "The last call of this model failed.")
+        if status.simulated:
+            return Check("ok", "Simulated: no key is configured, so no real model answers.")
+        return Check("ok", "The model answers, or has not been asked yet.")

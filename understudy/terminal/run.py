@@ -1,0 +1,304 @@
+"""`understudy run`: start a run on a daemon, tell of it until its end, over as many connections as that takes.
+
+One coroutine, no tasks of its own: the client's connection has them. The status line is kept alive by waiting for the
+next event in short turns, which the client allows: a cancelled wait takes nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+
+from understudy.client import (
+    Comeback,
+    CommandRefused,
+    CommandTooLarge,
+    ConnectionEnded,
+    NoAnswer,
+    RunView,
+    Unreachable,
+    apply,
+    connect,
+    load,
+    wait_after,
+    websocket_address,
+)
+from understudy.client.reconnect import HELD
+from understudy.terminal.interrupt import listening_for_interrupts
+from understudy.terminal.screen import PlainScreen, Screen, TerminalScreen
+from understudy.terminal.story import Note, Told, tell
+from understudy.terminal.words import printable, status_line
+
+if TYPE_CHECKING:
+    from random import Random
+    from typing import TextIO
+
+    from understudy.client import Client, Event, Position
+
+EXIT_DONE: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130
+CONNECTION_LOST: Final = "Connection lost. Reconnecting automatically..."
+#: Seconds in which a run that was asked to stop has to have stopped.
+CANCEL_WITHIN: Final = 15.0
+
+
+class RunLost(Exception):
+    """There is nothing more to tell of this run. The message is for a person and says what to do."""
+
+
+@attrs.define(eq=False)
+class Follower:
+    """One run, followed over any number of connections."""
+
+    url: str
+    brief: str
+    workflow: str
+    screen: Screen
+    rng: Random
+    user_id: str | None
+    token: str | None
+    patience: float
+    client_id: str
+    start_id: str
+    began: float = attrs.field(factory=trio.current_time)
+    view: RunView | None = None
+    told: Told = attrs.field(factory=Told)
+    position: Position | None = None
+    tries: int = 0
+    lost_at: float | None = None
+    last_code: int = 1006
+
+    @property
+    def elapsed(self) -> float:
+        return trio.current_time() - self.began
+
+    async def follow(self) -> RunView:
+        """Starts the run and tells of it. Gives its last view; raises `RunLost` where it ends for us before it ends."""
+        while True:
+            began = trio.current_time()
+            connected = False
+            try:
+                async with connect(
+                    self.url,
+                    rng=self.rng,
+                    user_id=self.user_id,
+                    token=self.token,
+                    client_id=self.client_id,
+                    resume=self.position,
+                    comeback=self._comeback(),
+                ) as client:
+                    connected, began = True, trio.current_time()
+                    try:
+                        return await self._attend(client)
+                    finally:
+                        self.position = client.position
+            except (Unreachable, ConnectionEnded) as trouble:
+                held = trio.current_time() - began if connected else 0.0
+                await self._wait(trouble, held)
+            except CommandRefused as refused:
+                raise RunLost(refusal_words(refused)) from None
+            except CommandTooLarge as large:
+                raise RunLost(f"The brief is too long: {large}.") from None
+            except NoAnswer as silence:
+                raise RunLost(f"The daemon did not answer: {silence}. It may be busy; try again in a moment.") from None
+
+    def _comeback(self) -> Comeback | None:
+        if self.lost_at is None:
+            return None
+        down = trio.current_time() - self.lost_at
+        return Comeback(attempts=self.tries, down_ms=round(down * 1000), last_code=self.last_code)
+
+    async def _wait(self, trouble: Unreachable | ConnectionEnded, held: float) -> None:
+        """Until the next try; raises `RunLost` where there is to be none."""
+        if isinstance(trouble, Unreachable) and self.position is None:
+            raise RunLost(unreachable_words(trouble)) from None
+        if not trouble.reconnect:
+            raise RunLost(ended_words(trouble)) from None
+        now = trio.current_time()
+        if isinstance(trouble, ConnectionEnded):
+            self.last_code = trouble.code
+        if self.lost_at is None:
+            self.lost_at = now
+            self.screen.tell([Note(CONNECTION_LOST, "warning")])
+        if held >= HELD:
+            self.tries = 0
+        if now - self.lost_at >= self.patience:
+            raise RunLost(
+                f"No connection for {self.patience:g} s. If the daemon is up, the run goes on there."
+            ) from None
+        wait_until = now + wait_after(trouble, self.tries, held, self.rng)
+        self.tries += 1
+        while (now := trio.current_time()) < wait_until:
+            self.screen.status(status_line(self.view, self.elapsed, CONNECTION_LOST), now)
+            await trio.sleep(min(self.screen.tick, wait_until - now))
+
+    async def _attend(self, client: Client) -> RunView:
+        """Tells of the run while this connection lasts."""
+        came_back = self.position is not None
+        if self.lost_at is not None:
+            self.lost_at = None
+            self.screen.tell([Note("Connected again.")])
+        view = self.view
+        if view is None:
+            reply = await client.command(
+                "start_run", content=self.brief, metadata={"workflow": self.workflow}, command_id=self.start_id
+            )
+            view = self.view = RunView(run_id=str(reply.metadata.get("run_id", "")))
+        if came_back and not client.welcome.resumed:
+            view = await self._load(client, view)
+        while not view.ended:
+            event: Event | None = None
+            with trio.move_on_after(self.screen.tick):
+                event = await anext(client)
+            if event is not None:
+                view = self._show(apply(view, event), event)
+            self.screen.status(status_line(view, self.elapsed, None), trio.current_time())
+        return view
+
+    async def _load(self, client: Client, view: RunView) -> RunView:
+        """The daemon could not send what we missed, so we ask how the run stands."""
+        self.screen.tell([Note("Part of what happened meanwhile cannot be shown any more.", "warning")])
+        reply = (await client.command("get_run", metadata={"run_id": view.run_id})).metadata
+        return self._show(load(view, reply.get("run", {}), reply.get("steps", []), int(reply.get("seq", 0))))
+
+    def _show(self, view: RunView, event: Event | None = None) -> RunView:
+        self.view = view
+        self.told, items = tell(self.told, view, event)
+        self.screen.tell(items)
+        return view
+
+
+async def run_brief(
+    url: str,
+    brief: str,
+    *,
+    out: TextIO,
+    err: TextIO,
+    rng: Random,
+    user_id: str | None = None,
+    token: str | None = None,
+    workflow: str = "delivery",
+    tty: bool | None = None,
+    colour: bool = True,
+    cancel_on_interrupt: bool = False,
+    cancel_hint: str = "understudy cancel {run_id}",
+    patience: float = 120.0,
+) -> int:
+    """Hands `brief` to the daemon at `url` and prints the answers to `out` as they stream. Gives the exit code.
+
+    0: the run completed. 1: it failed, was cancelled, or could not be started or followed; one line in `err` says why.
+    130: Ctrl-C; the run goes on, or with `cancel_on_interrupt` is cancelled first. `tty` None asks `out` whether it is
+    a terminal. `patience` is how long (seconds) to go without a connection in mid-run. `cancel_hint` is what a person
+    types to cancel the run. Takes SIGINT while it runs, where it is called from the main thread. Raises nothing of its
+    own; BrokenPipeError where `out` has gone. Cancelled, it leaves the run to the daemon.
+    """
+    try:
+        websocket_address(url)
+    except ValueError as mistyped:
+        err.write(f"{mistyped}\n")
+        return EXIT_FAILED
+    terminal = out.isatty() if tty is None else tty
+    screen: Screen = TerminalScreen(out, colour=colour) if terminal else PlainScreen(out)
+    follower = Follower(
+        url,
+        brief,
+        workflow,
+        screen,
+        rng,
+        user_id,
+        token,
+        patience,
+        client_id=f"run-{uuid.UUID(int=rng.getrandbits(128), version=4)}",
+        start_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+    )
+    view: RunView | None = None
+    with listening_for_interrupts() as interrupts:
+        try:
+            with screen, interrupts.cancelling():
+                view = await follower.follow()
+        except RunLost as lost:
+            err.write(f"{lost}\n")
+            return EXIT_FAILED
+        if view is not None:
+            screen.summary(view, follower.elapsed)
+            return EXIT_DONE if view.status == "completed" else EXIT_FAILED
+        if follower.view is None:
+            err.write(
+                "\nInterrupted before the daemon had answered. If the brief had arrived, the run goes on there.\n"
+            )
+            return EXIT_INTERRUPTED
+        run_id = follower.view.run_id
+        if cancel_on_interrupt:
+            with interrupts.cancelling() as scope:
+                await cancel_run(url, run_id, out=out, err=err, rng=rng, user_id=user_id, token=token)
+            if not scope.cancelled_caught:
+                return EXIT_INTERRUPTED
+        err.write(f"\nThe run goes on at the daemon. To cancel it: {cancel_hint.format(run_id=run_id)}\n")
+        return EXIT_INTERRUPTED
+
+
+async def cancel_run(
+    url: str,
+    run_id: str,
+    *,
+    out: TextIO,
+    err: TextIO,
+    rng: Random,
+    user_id: str | None = None,
+    token: str | None = None,
+    within: float = CANCEL_WITHIN,
+) -> int:
+    """Cancels a run and waits, at most `within` seconds, until everything in it has stopped.
+
+    Gives the exit code: 0 when the run has ended, else 1 with one line in `err`.
+    """
+    try:
+        with trio.move_on_after(within):
+            async with connect(url, rng=rng, user_id=user_id, token=token) as client:
+                reply = await client.command("cancel_run", metadata={"run_id": run_id})
+                view = RunView(run_id=run_id, status=str(reply.metadata.get("status", "running")))
+                while not view.ended:
+                    view = apply(view, await anext(client))
+                out.write(f"Run {run_id} {view.status}.\n")
+                return EXIT_DONE
+        err.write(f"The daemon has been told to cancel run {run_id}, but it had not stopped after {within:g} s.\n")
+    except Unreachable as trouble:
+        err.write(f"{unreachable_words(trouble)}\n")
+    except ConnectionEnded as trouble:
+        err.write(f"{ended_words(trouble)}\n")
+    except CommandRefused as refused:
+        err.write(f"{refusal_words(refused)}\n")
+    except (NoAnswer, ValueError) as failure:
+        err.write(f"{failure}\n")
+    return EXIT_FAILED
+
+
+def unreachable_words(trouble: Unreachable) -> str:
+    line = f"Cannot reach a daemon at {trouble.url}: {trouble.why}."
+    if trouble.status is None:
+        return f"{line} Is it running? Start it with: understudy serve"
+    if trouble.retry_after is not None:
+        return f"{line} Try again in {trouble.retry_after:g} s."
+    return line
+
+
+def ended_words(trouble: Unreachable | ConnectionEnded) -> str:
+    if isinstance(trouble, Unreachable):
+        return unreachable_words(trouble)
+    said = printable(trouble.message or trouble.reason or "no reason given")
+    return f"The daemon closed the connection ({trouble.code}): {said}"
+
+
+def refusal_words(refused: CommandRefused) -> str:
+    """The daemon's sentence, field by field, and what can be done where this program knows more."""
+    parts = [printable(refused.message) or f"The daemon refused: {refused.code}."]
+    parts += [f"{name}: {printable(why)}" for name, why in refused.fields.items()]
+    if refused.code == "already_running" and (run_id := refused.metadata.get("run_id")):
+        parts.append(f"The run in progress is {run_id}.")
+    if refused.retry_after is not None:
+        parts.append(f"Try again in {refused.retry_after:g} s.")
+    return " ".join(parts)

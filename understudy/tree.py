@@ -1,0 +1,198 @@
+"""The daemon as a tree. Read it from top to bottom: that is the order of starting; stopping goes the other way.
+
+    /                    one_for_one
+    ├─ storage           the journal
+    ├─ models            gates of the endpoints, fallbacks of the chains, the simulated model where one is needed
+    ├─ users             dynamic: a context for each active user
+    ├─ runs              dynamic: a run, and beneath it its agents
+    └─ gateway           rest_for_one
+       ├─ connections    dynamic: an actor for each accepted socket
+       └─ listener
+
+Whoever needs another gets its address. Addresses outlive restarts, so nobody has to be told when one happens.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors.agents.step import AgentServices
+from actors.gateway.admission import Policy as Admission
+from actors.gateway.connection import GatewayServices, GatewaySettings
+from actors.gateway.gateway import gateway_spec
+from actors.models.endpoint import Endpoint
+from actors.models.model_call import CallLimits
+from actors.models.plan import PROBE_WITHIN, ModelsPlan
+from actors.models.simulated.simulation import Simulation
+from actors.models.supervisor import Models
+from actors.protocol.connection_events import Limits
+from actors.storage.journal import Journal
+from actors.users.context import ContextSettings, Services
+from actors.users.users import Users
+from actors.workflows.run import RunServices
+from actors.workflows.runs import Runs
+from runtime import Mailbox
+from supervisors import ChildSpec, Policy, supervise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import trio
+    from hypercorn.config import Config
+    from hypercorn.typing import ASGIFramework
+
+    from actors.operations.counters import DaemonCounters
+    from actors.protocol.stamps import Stamps
+    from actors.storage.interface import Storage
+    from runtime import Ref, System
+    from understudy.configuration.settings import Settings
+
+FOREVER = float("inf")
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """What the program makes before the tree starts, and the tree's actors share.
+
+    Attributes:
+        system: the system that the tree will run in.
+        open_storage: opens the database (in a worker thread).
+        listeners: bound sockets.
+        app: the HTTP application.
+        http: its server's configuration.
+        stamps: where ids and times come from.
+        counters: what the daemon counts.
+        log: for lines that are no report of the kernel.
+    """
+
+    system: System
+    open_storage: Callable[[], Storage]
+    listeners: Sequence[trio.SocketListener]
+    app: ASGIFramework
+    http: Config
+    stamps: Stamps
+    counters: DaemonCounters
+    log: Any
+
+
+def daemon_tree(settings: Settings, parts: Parts) -> ChildSpec:
+    """The spec of the root."""
+    return supervise(
+        "root",
+        [
+            ChildSpec("storage", lambda: Journal(parts.open_storage), mailbox=Mailbox(65_536)),
+            ChildSpec("models", partial(_models, parts, models_plan(settings)), shutdown=FOREVER),
+            ChildSpec("users", partial(_users, settings, parts), mailbox=Mailbox(8192), shutdown=FOREVER),
+            ChildSpec("runs", partial(_runs, settings, parts), mailbox=Mailbox(8192), shutdown=FOREVER),
+            _gateway(settings, parts),
+        ],
+    )
+
+
+def _ref(parts: Parts, path: str) -> Ref[Any]:
+    return parts.system.ref(path)
+
+
+def models_plan(settings: Settings) -> ModelsPlan:
+    """The endpoints and chains of a configuration."""
+    endpoints = tuple(
+        Endpoint(
+            model.name,
+            model.base_url or "",
+            model.api_key,
+            model.model,
+            requests_per_minute=model.requests_per_minute,
+            tokens_per_minute=model.tokens_per_minute,
+            in_flight=model.in_flight,
+            simulated=model.simulated,
+        )
+        for model in settings.models.values()
+    )
+    fallback = settings.fallback
+    policy = Policy(fallback.failures, fallback.open_first, fallback.open_cap, probe_within=PROBE_WITHIN)
+    chains = dict.fromkeys(agent.models for agent in settings.agents.values())
+    return ModelsPlan(endpoints, tuple(chains), policy=policy)
+
+
+def _models(parts: Parts, plan: ModelsPlan) -> Models:
+    simulation = Simulation(rng=parts.system.rng) if plan.simulated else None
+    return Models(plan, simulation)
+
+
+def _users(settings: Settings, parts: Parts) -> Users:
+    context = ContextSettings(
+        idle_after=settings.users.idle_after,
+        log_events=settings.log.events,
+        log_seconds=settings.log.seconds,
+    )
+    services = Services(
+        journal=_ref(parts, "/storage"),
+        runs=_ref(parts, "/runs"),
+        stamps=parts.stamps,
+        workflows=dict(settings.workflows),
+        counters=parts.counters,
+    )
+    return Users(context, lambda: services)
+
+
+def _runs(settings: Settings, parts: Parts) -> Runs:
+    calls = settings.calls
+    plan = models_plan(settings)
+    agents = AgentServices(
+        agents=settings.agents,
+        chain=lambda models: _ref(parts, plan.chain_path(models)),
+        limits=CallLimits(
+            attempts=calls.attempts,
+            first_token=calls.first_token,
+            idle=calls.idle,
+            attempt=calls.attempt,
+            total=calls.total,
+        ),
+        context_tokens=calls.context_tokens,
+        rng=parts.system.rng,
+    )
+    services = RunServices(
+        users=_ref(parts, "/users"), journal=_ref(parts, "/storage"), stamps=parts.stamps, agents=agents
+    )
+    return Runs(lambda: services, services.journal, parts.stamps.id())
+
+
+def _gateway(settings: Settings, parts: Parts) -> ChildSpec:
+    connections = settings.connections
+    gateway = GatewaySettings(
+        policy=Admission(frozenset(settings.server.allowed_origins)),
+        limits=Limits(
+            frame_bytes=connections.frame_bytes,
+            outbound_bytes=connections.outbound_bytes,
+            commands_per_minute=connections.commands_per_minute,
+            in_flight=connections.in_flight,
+            connections=connections.per_user,
+            sessions=1,
+            runs=1,
+            log_events=settings.log.events,
+            log_seconds=int(settings.log.seconds),
+        ),
+        heartbeat_interval=connections.heartbeat_interval,
+        silent_intervals=connections.silent_intervals,
+        hello_within=connections.hello_within,
+        send_within=connections.send_within,
+    )
+    services = GatewayServices(
+        users=_ref(parts, "/users"),
+        journal=_ref(parts, "/storage"),
+        app=parts.app,
+        http=parts.http,
+        stamps=parts.stamps,
+        counters=parts.counters,
+        log=parts.log,
+    )
+    return gateway_spec(
+        gateway,
+        lambda: services,
+        parts.listeners,
+        most=connections.total,
+        connections=lambda: _ref(parts, "/gateway/connections"),
+    )
