@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from actors.models.failure import FailureFacts
-from actors.models.lease import Acquire, Busy, Exhausted, Lease, Moved
+from actors.models.lease import Acquire, Busy, Lease, Moved
 from actors.models.retry import retry_delay
 from runtime import HandlerFailed, NotAccepted, Refused, Restarting, TimedOut
 
@@ -65,21 +65,23 @@ class Acquisition:
                 break
             except (NotAccepted, HandlerFailed) as exc:
                 unreached += 1
-                delay = retry_delay(unreached, None, self._rng) / 4
-                if isinstance(exc, Restarting):
-                    delay = max(delay, exc.retry_after)
-                if unreached == UNREACHED or delay >= self._left():
+                if not await self._wait_for_restart(unreached, exc):
                     break
-                await trio.sleep(delay)
             else:
                 if isinstance(answer, Lease):
                     return answer
-                if not await self._wait_for_parked(answer):
+                self.retry_after = answer.retry_after
+                if answer.restarting:
+                    unreached += 1
+                    waited = await self._wait_for_restart(unreached)
+                else:
+                    waited = answer.parked_for is not None and await self._wait_for_parked(answer.parked_for)
+                if not waited:
                     break
         return None
 
     async def again(self, lease: Lease) -> Lease | Ticket | None:
-        """A lease for the next attempt at the endpoint of `lease`, which is settled.
+        """A lease for the next attempt at the endpoint of `lease`, which is settled by now.
 
         Else the ticket behind which the chain is to go on, or None where it is to choose anew.
         """
@@ -106,16 +108,23 @@ class Acquisition:
         self.facts = _rate_limited(f"too many wait for {reason.ticket.target}", reason.retry_after)
         return reason.ticket
 
-    async def _wait_for_parked(self, answer: Exhausted) -> bool:
-        """Where something that is left is only parked, and there is time: waits. Else False, at once."""
-        self.retry_after = answer.retry_after
-        if answer.parked_for is None:
+    async def _wait_for_restart(self, times: int, exc: NotAccepted | HandlerFailed | None = None) -> bool:
+        """Waits until a gate or chain may be back. False, at once, after too many times, or where time is short."""
+        delay = retry_delay(times, None, self._rng) / 4
+        if isinstance(exc, Restarting):
+            delay = max(delay, exc.retry_after)
+        if times == UNREACHED or delay >= self._left():
             return False
-        delay = retry_delay(1, answer.parked_for, self._rng)
-        facts = self.facts = _rate_limited("all that is left of the chain is parked", answer.parked_for)
+        await trio.sleep(delay)
+        return True
+
+    async def _wait_for_parked(self, parked_for: float) -> bool:
+        """Waits until something that is left may be asked again. False, at once, where there is no time for it."""
+        delay = retry_delay(1, parked_for, self._rng)
+        self.facts = _rate_limited("all that is left of the chain is parked", parked_for)
         if delay >= self._left():
             return False
-        self._observer.retrying(facts, delay)
+        self._observer.retrying(self.facts, delay)
         await trio.sleep(delay)
         return True
 

@@ -118,10 +118,12 @@ class Exhausted:
     Attributes:
         retry_after: seconds until the first endpoint of the whole chain may be called again.
         parked_for: where one that is left for this call only keeps to its provider's Retry-After: seconds until then.
+        restarting: one that is left for this call is well, and only its gate is being restarted.
     """
 
     retry_after: float
     parked_for: float | None = None
+    restarting: bool = False
 
 
 @attrs.frozen

@@ -131,8 +131,10 @@ def exhausted(ledgers: Sequence[Ledger], message: object) -> Exhausted:
     now = trio.current_time()
     after = message.after if isinstance(message, Call) else None
     left = ledgers if after is None else ledgers[after.position + 1 :]
-    parked = [ledger.account.parked_until - now for ledger in left if ledger.account.state == "closed"]
+    closed = [ledger.account.parked_until - now for ledger in left if ledger.account.state == "closed"]
+    parked = [seconds for seconds in closed if seconds > 0]
     return Exhausted(
         retry_after=min(ledger.account.free_at(now) for ledger in ledgers) - now,
-        parked_for=max(0.0, min(parked)) if parked else None,
+        parked_for=min(parked, default=None),
+        restarting=len(parked) < len(closed),  # it was chosen, and did not take the question
     )

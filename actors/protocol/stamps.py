@@ -7,7 +7,7 @@ from actors.protocol.events import Stamp, new_id, new_stamp
 
 
 class Stamps:
-    """Makes ids and stamps. `wall` gives seconds since 1970; `random` must be seeded from the system, except in tests."""
+    """Makes ids and stamps. `wall` gives seconds since 1970; `random` is seeded from the system, except in tests."""
 
     def __init__(self, random: Random, wall: Callable[[], float]) -> None:
         self._random = random

@@ -250,15 +250,15 @@ class UserContext(Actor):
             self.timer("top", OFFER_AGAIN, _AskTop())
 
     def _attach(self, message: Attach) -> object:
-        if self._released is None:
-            return Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0))
         reply = self.defer()
 
         def top_known(replied: Replied) -> None:
-            if replied.error is not None or self._released is None:
+            if replied.error is not None:
                 reply.answer(Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
                 return
             position: Position = replied.value
+            if self._released is None:  # the journal answers in order: nothing of this incarnation is committed yet
+                self._released = position.seq
             self._connections[message.connection] = message.client_id
             self.watch(message.connection)
             self._active_at = self.now()

@@ -24,6 +24,9 @@ _POINT = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+(\S.{18,178})$", re.MULTILINE)
 _MARKED = re.compile(r"\*\*([A-Z]?)\d*\.?\*\*\s*")
 _SPEAKERS = {template.mark: name for name, template in ROLES.items()}
 _ROLE = re.compile(r"\b(" + "|".join(ROLES) + r")\b", re.IGNORECASE)
+_FENCED = re.compile(
+    r"^\[(?P<mark>\w+) .*\bbegins\]\n(?P<material>.*?)^\[(?P=mark) .*\bends\]$", re.MULTILINE | re.DOTALL
+)
 _LABEL = re.compile(r"^[#*\s]*(?:the\s+)?(?:project\s+)?brief\b[*\s]*:?[*\s]*", re.IGNORECASE)
 _SCAN = 20_000  # characters of the request that are looked at; more changes nothing in the answer
 _SPARE = ("service", "entries", "overview", "history", "access")
@@ -56,7 +59,7 @@ class Brain:
         """The whole text, several hundred tokens of it, ending in a line that says it is simulated."""
         said = "\n".join(message.text for message in messages if message.role != "system")[:_SCAN]
         role = _role("\n".join(message.text for message in messages if message.role == "system")[:_SCAN])
-        brief = next((message.text for message in messages if message.role == "user"), said)
+        brief = _unfenced(next((message.text for message in messages if message.role == "user"), said))
         digest = hashlib.blake2b(digest_size=16)
         for message in messages:
             digest.update(f"{len(message.role)}:{message.role}{len(message.text)}:".encode())
@@ -86,6 +89,12 @@ def _role(instructions: str) -> str | None:
     """The role that the instructions name first: an agent is told who it is before it is told of the others."""
     found = _ROLE.search(instructions)
     return found.group(1).capitalize() if found else None
+
+
+def _unfenced(text: str) -> str:
+    """The first block of material, where the text stands between lines that mark where material begins and ends."""
+    fenced = _FENCED.search(text)
+    return text if fenced is None else fenced.group("material")
 
 
 def _first_paragraph(brief: str) -> str:
