@@ -51,9 +51,11 @@ from runtime._reports import ChildRestart as ChildRestart
 from runtime._reports import Crash as Crash
 from runtime._reports import GaveUp as GaveUp
 from runtime._reports import HookFailed as HookFailed
+from runtime._reports import LoopBlocked as LoopBlocked
 from runtime._reports import RefusedTell as RefusedTell
 from runtime._reports import Report as Report
 from runtime._reports import StopOverdue as StopOverdue
+from runtime._reports import Stuck as Stuck
 from runtime._reports import Switched as Switched
 from runtime._request import ReplyTo as ReplyTo
 from runtime._spec import Mailbox as Mailbox
@@ -65,3 +67,5 @@ from runtime._tasks import ActorTask as ActorTask
 from runtime._tree import Counters as Counters
 from runtime._tree import Node as Node
 from runtime._tree import Restarts as Restarts
+from runtime._watchdog import Watchdog as Watchdog
+from runtime._watchdog import watch_loop as watch_loop

@@ -13,9 +13,12 @@ from runtime._messages import Ended, Passivated, Stopped
 from runtime._request import ReplyTo, Request
 from runtime._timers import SHORTEST, Timer
 from runtime._turn import Stop
+from runtime._work import in_process, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
+
+    import trio
 
     from runtime._address import Ref
     from runtime._cell import Cell
@@ -160,8 +163,38 @@ class Actor:
         The task is cancelled and joined before `stopped`.
         """
         call = partial(function, *args) if args else function
-        label = name or str(getattr(function, "__qualname__", type(function).__name__))
-        return self._cell.start_task(call, label)
+        return self._cell.start_task(call, name or label_of(function))
+
+    def start_in_thread(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        limiter: trio.CapacityLimiter | None = None,
+        name: str | None = None,
+    ) -> ActorTask:
+        """Run `function(*args)`, which blocks, in a worker thread; `TaskEnded` follows as for `start`.
+
+        If the actor ends first, the thread is left to itself and its result is dropped: threads cannot be stopped.
+        `limiter` bounds how many run at once; trio's own (40) if None.
+        """
+        return self.start(in_thread(function, args, limiter), name=name or label_of(function))
+
+    def start_in_process(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        limiter: trio.CapacityLimiter | None = None,
+        name: str | None = None,
+    ) -> ActorTask:
+        """Run `function(*args)`, which keeps a processor busy, in a worker process; `TaskEnded` follows.
+
+        If the actor ends first, the process is killed. Function, arguments and result have to be picklable.
+        `limiter` bounds how many run at once; one a processor if None.
+
+        Raises:
+            ModuleNotFoundError: the extra `understudy[processes]` is not installed.
+        """
+        return self.start(in_process(function, args, limiter), name=name or label_of(function))
 
     def timer(self, key: Hashable, delay: float, message: object, *, every: float | None = None) -> None:
         """Have `message` handled in `delay` seconds, and then, with `every`, again and again.
@@ -235,3 +268,8 @@ class Actor:
         if cell.leaving is None and cell.depth == 0:
             cell.leaving = Passivated()
             cell.wished = cell.accepted
+
+
+def label_of(function: object) -> str:
+    """What a task that runs `function` is called, for people."""
+    return str(getattr(function, "__qualname__", type(function).__name__))

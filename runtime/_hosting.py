@@ -132,6 +132,8 @@ class Hosting(Turns):
         cell.cancel_deadline()
         cell.empty_out("dead" if is_failure(reason) else "stopped")
         self.system.forget(cell)
+        if is_failure(reason):
+            self.system.bury(cell)
         links, cell.links = cell.links, None
         if links is None:
             return
@@ -181,16 +183,9 @@ class Hosting(Turns):
                 if signal.__class__ is IncarnationEnded:
                     self.close(signal.cell, signal.reason)
             if any(self.children.get(cell.spec.name) is cell for cell in cells):
-                self.lane_for_signals()
+                self.unmark()
                 self.waiter = self.task
                 await wait_task_rescheduled(self.unpark)
-
-    def lane_for_signals(self) -> None:
-        """Forget the marker without touching the user lane, so that the next signal wakes this task."""
-        if self.marked:
-            assert self.lane is not None
-            self.lane.popleft()
-            self.marked = False
 
     def close_orphans(self) -> None:
         """After the nursery: whoever is left was cancelled with it."""

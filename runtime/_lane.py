@@ -122,3 +122,10 @@ class Lanes(Target):
         if task is not None:
             self.waiter = None
             reschedule(task)
+
+    def unmark(self) -> None:
+        """Take the marker out: the system lane is being served without it. The next signal puts it back and wakes."""
+        if self.marked:
+            assert self.lane is not None
+            self.lane.popleft()
+            self.marked = False

@@ -80,4 +80,26 @@ class Switched:
     reason: str
 
 
-Report: TypeAlias = Crash | RefusedTell | HookFailed | StopOverdue | ChildRestart | GaveUp | Switched
+@attrs.frozen
+class Stuck:
+    """An actor has had work and finished none of it for some time."""
+
+    path: str
+    kind: str
+    state: str
+    handling: str | None
+    age: float
+    depth: int
+
+
+@attrs.frozen
+class LoopBlocked:
+    """The loop has not turned for `seconds`. `path` and `message` name the actor whose handler holds it, if any."""
+
+    path: str | None
+    message: str | None
+    seconds: float
+    stack: str
+
+
+Report: TypeAlias = Crash | RefusedTell | HookFailed | StopOverdue | ChildRestart | GaveUp | Switched | Stuck

@@ -16,6 +16,7 @@ from runtime._address import DeadTarget, Ref
 from runtime._cell import Cell
 from runtime._deadletters import DeadLetters
 from runtime._errors import SystemFailed
+from runtime._graves import Graves
 from runtime._hosting import IncarnationEnded
 from runtime._messages import Crashed, Killed
 from runtime._registry import Registry
@@ -23,6 +24,7 @@ from runtime._reports import StopOverdue
 from runtime._timers import Deadline
 from runtime._topics import Topics
 from runtime._tree import Totals, overdue_paths, snapshot
+from runtime._turn import Fail, Resume, Suspend
 from runtime._wheel import Wheel
 
 if TYPE_CHECKING:
@@ -101,6 +103,7 @@ class System:
         self.report_error: Exception | None = None
         self._report = report
         self._grace = grace
+        self._graves = Graves()
         self._grace_until = math.inf
         self._on_overdue = on_overdue
         self._overdue: Deadline | None = None
@@ -130,6 +133,10 @@ class System:
             for topic in list(cell.links.topics):
                 self.topics.unsubscribe(topic, cell)
         self.totals.add(cell)
+
+    def bury(self, cell: Cell) -> None:
+        """A cell has ended abnormally: keep it in snapshots for a while."""
+        self._graves.add(self.now(), snapshot(cell))
 
     def report(self, report: Report) -> None:
         """Tell whoever listens."""
@@ -202,10 +209,35 @@ class System:
         if self._on_overdue is not None:
             self._on_overdue(paths)
 
+    def fail(self, path: str, error: Exception) -> bool:
+        """Have the actor at `path` end as if its handler had raised `error`; its supervisor decides what follows.
+
+        For operators who want a part started anew, and for fault injection. False if no actor runs there.
+        """
+        return self._signal(path, Fail(error))
+
+    def suspend(self, path: str) -> bool:
+        """Have the actor at `path` leave its messages waiting; what the kernel tells it, it still handles.
+
+        False if no actor runs there. A restart resumes it.
+        """
+        return self._signal(path, Suspend())
+
+    def resume(self, path: str) -> bool:
+        """End a suspension. False if no actor runs there."""
+        return self._signal(path, Resume())
+
+    def _signal(self, path: str, signal: object) -> bool:
+        cell = self.ref(path).target.watchable()
+        if cell is None or not cell.running:
+            return False
+        cell.signal(signal)
+        return True
+
     def tree(self) -> Node:
         """A snapshot of the tree, as it is now."""
         assert self.root is not None
-        return snapshot(self.root)
+        return snapshot(self.root, graves=self._graves.by_parent(self.now()))
 
 
 @asynccontextmanager

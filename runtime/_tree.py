@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,6 +12,8 @@ from runtime._failure import describe
 from runtime._sender import Sender
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from runtime._actor import Actor
     from runtime._cell import Cell
 
@@ -110,8 +113,10 @@ def counters_of(cell: Cell) -> Counters:
     )
 
 
-def snapshot(cell: Cell, restarts: Restarts | None = None) -> Node:
-    """What a cell and everything below it is doing now."""
+def snapshot(
+    cell: Cell, restarts: Restarts | None = None, graves: Mapping[str, Sequence[Node]] = MappingProxyType({})
+) -> Node:
+    """What a cell and everything below it is doing now; `graves` are the ended actors to show, by their host's path."""
     handling, age = cell.handling()
     actor = cell.actor
     waits_on: str | None = None
@@ -121,9 +126,11 @@ def snapshot(cell: Cell, restarts: Restarts | None = None) -> Node:
             f"{kind} {cell.waits_on.holder.ref.path}" if cell.waits_on.holder is not None else "a deferred answer"
         )
     children = tuple(
-        snapshot(child, actor.restarts_of(name) if actor is not None else None)
+        snapshot(child, actor.restarts_of(name) if actor is not None else None, graves)
         for name, child in list(cell.children.items())
     )
+    living = {child.path for child in children}
+    buried = tuple(node for node in graves.get(cell.ref.path, ()) if node.path not in living)
     return Node(
         path=cell.ref.path,
         kind=cell.kind,
@@ -137,7 +144,7 @@ def snapshot(cell: Cell, restarts: Restarts | None = None) -> Node:
         last_error=cell.last_error,
         tasks=tuple(task.name for task in cell.links.tasks) if cell.links is not None else (),
         details=details_of(actor) if actor is not None else {},
-        children=children,
+        children=(*children, *buried),
     )
 
 

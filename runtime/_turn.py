@@ -51,6 +51,27 @@ class Stop:
         self.drain = drain
 
 
+class Fail:
+    """In the system lane: end as if a handler had raised this error."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class Suspend:
+    """In the system lane: leave the user lane alone until `Resume`. The system lane is served on."""
+
+    __slots__ = ()
+
+
+class Resume:
+    """In the system lane: serve the user lane again."""
+
+    __slots__ = ()
+
+
 class Turns(Hand):
     """A mailbox and the loop that empties it."""
 
@@ -235,7 +256,17 @@ class Turns(Hand):
         return None
 
     async def take_signals(self, actor: Actor) -> Reason | None:
-        """Work off the system lane. A reason means: end now."""
+        """Work off the system lane; while suspended, wait here for more of it. A reason means: end now."""
+        while True:
+            ending = await self._drain_signals(actor)
+            if ending is not None or self.state != "suspended":
+                return ending
+            while not self.signals:
+                self.waiter = self.task
+                await wait_task_rescheduled(self.unpark)
+            self.unmark()
+
+    async def _drain_signals(self, actor: Actor) -> Reason | None:
         self.marked = False
         self.current = NOTHING
         signals = self.signals
@@ -248,6 +279,11 @@ class Turns(Hand):
                     return Stopped(signal.why)
                 self.shut_down()
                 self.leaving = Stopped(signal.why)
+                continue
+            if signal.__class__ is Fail:
+                raise signal.error
+            if signal.__class__ is Suspend or signal.__class__ is Resume:
+                self.state = "suspended" if signal.__class__ is Suspend else "running"
                 continue
             if signal.__class__ is Timer:
                 if not signal.taken():

@@ -28,4 +28,5 @@ from supervisors._supervisor import RestartLimitReached as RestartLimitReached
 from supervisors._supervisor import Supervisor as Supervisor
 from supervisors._supervisor import supervise as supervise
 from supervisors._switch import Call as Call
+from supervisors._switch import Exhausted as Exhausted
 from supervisors._switch import Switch as Switch

@@ -126,7 +126,7 @@ class DynamicSupervisor(Host):
         return None
 
     def revive(self, spec: Spec) -> bool:
-        """A message has come for a passive child. With as many children as may be, it is refused as by a full mailbox."""
+        """A message has come for a passive child. Over the limit it is refused, as by a full mailbox."""
         if len(self._cell.children) >= self.max_children:
             return False
         return super().revive(spec)

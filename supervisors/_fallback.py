@@ -201,7 +201,7 @@ class Fallback(Host):
     def _hand_over(self, cell: Cell) -> None:
         """Have everything that waits at `cell` take its way through the switch; then the senders who wait there."""
         switch, ref = self._switch, self.ref
-        cell.hand_over(lambda item: switch.overflow(ref, item), lambda message: switch.refusal(ref, message))
+        cell.hand_over(lambda item: switch.move(ref, item), lambda message: switch.refusal(ref, message))
         if cell.links is None:
             return
         for sender in [sender for sender in cell.links.senders if sender.open]:
@@ -223,19 +223,35 @@ class Fallback(Host):
 
     def child_ended(self, cell: Cell, reason: Reason) -> object:
         child = self._mine[cell.spec.name]
-        restart = child.spec.restart
-        failure = is_failure(reason)
-        if failure and not cell.stop_asked:
-            self._fail(child, cell, reason)
-        if cell.stop_asked or restart is Restart.TEMPORARY or (restart is Restart.TRANSIENT and not failure):
-            child.ledger.retire()
-            self._hand_over(cell)
-            self._cell.close(cell, reason)
-            return None
-        now = self.now()
-        if not failure:
+        restart, failure, now = child.spec.restart, is_failure(reason), self.now()
+        counts = not cell.stop_asked and (failure or restart is Restart.PERMANENT)
+        gone = cell.stop_asked or restart is Restart.TEMPORARY or not counts
+        if counts:
             child.ledger.fail(now)
-        ...
+        if gone:
+            child.ledger.retire()
+            if active(self._ledgers, now) is not None:
+                self._hand_over(cell)
+            self._cell.close(cell, reason)
+        if counts and active(self._ledgers) is None:
+            self._count(cell, reason)
+        if not gone:
+            self._start_again(child, cell, reason)
+        return None
+
+    def _start_again(self, child: _Child, cell: Cell, reason: Reason) -> None:
+        """At once, or when the child's ledger lets it be tried."""
+        child.total += 1
+        account = child.ledger.account
+        delay = max(0.0, account.until - self.now()) if account.state == "open" else 0.0
+        limit = self._spec.policy.failures
+        self.system.report(ChildRestart(cell.ref.path, str(reason), account.failures, limit, delay))
+        if delay > 0:
+            self._cell.hold_child(cell, delay)
+            self.timer(("due", child.spec.name), delay, TargetDue(child.spec.name, reason))
+        else:
+            self._cell.relaunch(cell, reason)
+
     def _count(self, cell: Cell, reason: Reason) -> None:
         """Every target is open: from here on a failure counts against the fallback itself."""
         intensity = self._spec.intensity
@@ -246,9 +262,10 @@ class Fallback(Host):
             raise RestartLimitReached(cell.ref.path, reason, used, intensity.period)
 
     def start_child(self, spec: Spec) -> Ref[Any]:
-        """The targets are fixed by the spec."""
-        if spec.name not in self._mine:
-            raise InvalidSpec("name", spec.name, "a target of the fallback's spec")
+        """The targets are fixed by the spec, and one that is gone for good stays so."""
+        child = self._mine.get(spec.name)
+        if child is None or child.ledger.account.until == math.inf:
+            raise InvalidSpec("name", spec.name, "a target of the fallback's spec that is not gone for good")
         return super().start_child(spec)
 
     def restarts_of(self, name: str) -> Restarts | None:

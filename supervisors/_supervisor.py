@@ -196,7 +196,7 @@ class Supervisor(Host):
                 raise RestartLimitReached(path, reason, restarts, period)
 
 
-class _Fixed(Supervisor):
+class FixedSupervisor(Supervisor):
     """What `supervise` makes."""
 
     def __init__(self, children: tuple[ChildSpec, ...], strategy: Strategy, intensity: Intensity) -> None:
@@ -248,4 +248,4 @@ def supervise(
     specs = tuple(children)
     check_children(specs)
     child.setdefault("shutdown", float("inf"))
-    return ChildSpec(name, lambda: _Fixed(specs, strategy, limit), **child)
+    return ChildSpec(name, lambda: FixedSupervisor(specs, strategy, limit), **child)

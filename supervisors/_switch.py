@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from runtime import Full, HookFailed, NotAccepted, Ref, Refused
-from runtime._address import Indirect
+from runtime import Full, HookFailed, NotAccepted, Ref, Refused, WaitCycle
+from runtime._address import Indirect, cycle_closed
 from runtime._request import Request
-from runtime._timers import Deadline
 from supervisors._ledger import Ledger, Outcome, Ticket, choose
 
 if TYPE_CHECKING:
@@ -56,6 +55,17 @@ def answered(message: object, answer: object) -> Outcome | None:
     """The default judge: a refusal is no evidence, any other answer is a success."""
     del message
     return None if isinstance(answer, Refused) else Outcome.SUCCESS
+
+
+@attrs.frozen(eq=False)
+class _Answering:
+    """An answer on the wheel."""
+
+    request: Request
+    answer: object
+
+    def fire(self) -> None:
+        self.request.answer(self.answer)
 
 
 class Switch(Indirect):
@@ -108,6 +118,16 @@ class Switch(Indirect):
                 break
         return False
 
+    def move(self, ref: Ref[Any], item: Any) -> bool:
+        """As `overflow`, for what has waited elsewhere: by now the target in charge may wait for the asker."""
+        accepted = self.overflow(ref, item)
+        if accepted and item.__class__ is Request:
+            cycle = cycle_closed(item, item.holder)
+            if cycle is not None:
+                item.withdraw()
+                item.fail(WaitCycle(cycle))
+        return accepted
+
     def _admit(self, ref: Ref[Any], request: Request) -> bool:
         """A request that can be settled: to whom the ledgers admit it."""
         message, earlier = request.message, request.settle
@@ -149,7 +169,7 @@ class Switch(Indirect):
             self.system.report(HookFailed(ref.path, "Switch", error))
             return False
         # The asker may be the running task, which does not wait yet: the wheel answers within a millisecond.
-        Deadline(self.system.wheel, self.system.now(), partial(request.answer, answer))
+        self.system.wheel.add(self.system.now(), _Answering(request, answer))
         return True
 
     def _settle(
