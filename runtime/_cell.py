@@ -29,7 +29,6 @@ from runtime._messages import Crashed, Killed, Passivated, Reason, Stopped
 from runtime._reports import Crash, HookFailed
 from runtime._request import failed
 from runtime._tasks import ActorTask, split_cancelled
-from runtime._timers import Deadline
 from runtime._turn import Stop
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from runtime._host import Host
     from runtime._spec import Spec
     from runtime._system import Owner, System
+    from runtime._wheel import Bucket
 
 LAST_ERROR_LENGTH: Final = 500
 
@@ -70,7 +70,7 @@ class Cell(Hosting):
         self.running = False
         self.stop_asked = False
         self.kill_why: str | None = None
-        self.deadline: Deadline | None = None
+        self.deadline: Bucket | None = None
         self.passing: BaseException | None = None
         self.last_error: str | None = None
 
@@ -85,7 +85,7 @@ class Cell(Hosting):
         self.cancel_deadline()
         within = self.spec.start_within
         if within < math.inf:
-            self.deadline = Deadline(self.system.wheel, self.system.now() + within, self.start_overdue)
+            self.deadline = self.system.wheel.add(self.system.now() + within, self)
         nursery = self.owner.nursery
         assert nursery is not None
         self.system.pristine.run(nursery.start_soon, self.run)
@@ -98,7 +98,7 @@ class Cell(Hosting):
         self.stop_by = min(self.stop_by, by)
         if self.stop_by < math.inf:
             self.cancel_deadline()
-            self.deadline = Deadline(self.system.wheel, self.stop_by, self.overdue)
+            self.deadline = self.system.wheel.add(self.stop_by, self)
         self.signal(Stop(why, drain=drain))
 
     def kill(self, why: str) -> None:
@@ -109,15 +109,15 @@ class Cell(Hosting):
         if self.nursery is not None:
             self.nursery.cancel_scope.cancel(reason=why)
 
-    def overdue(self) -> None:
-        self.kill(f"did not stop in time ({self.ref.path})")
-
-    def start_overdue(self) -> None:
-        self.kill(f"did not start within {self.spec.start_within} s")
+    def fire(self) -> None:
+        """The time to start, or to stop, is over (called by the wheel)."""
+        self.deadline = None
+        starting = self.stop_by == math.inf
+        self.kill(f"did not start within {self.spec.start_within:g} s" if starting else "did not stop in time")
 
     def cancel_deadline(self) -> None:
         if self.deadline is not None:
-            self.deadline.cancel()
+            self.deadline.pop(self, None)
             self.deadline = None
 
     # --- one incarnation
