@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,9 +29,10 @@ from actors.protocol.stamps import Stamps
 from actors.storage.database import DATABASE_NAME, Database
 from actors.storage.errors import StorageError
 from actors.storage.lock import lock_directory
-from runtime import ActorError, System, SystemFailed
+from runtime import ActorError, System, SystemFailed, watch_loop
 from understudy.http import build_app
 from understudy.http.sources import Phase, Sources
+from understudy.logs import scrub_text
 from understudy.readiness import Readiness
 from understudy.tree import Parts, daemon_tree, models_plan
 
@@ -126,7 +128,9 @@ async def open_daemon(
             raise StartRefused(str(error)) from error
         listeners = await _listen(settings.server.host, settings.server.port)
         counters = DaemonCounters()
-        system = System(report=ReportLog(log, counters), rng=rng, on_overdue=on_overdue)
+        report_log = ReportLog(log, counters)
+        stack.callback(report_log.close)
+        system = System(report=report_log, rng=rng, on_overdue=on_overdue)
         addresses = tuple(f"http://{_authority(listener)}" for listener in listeners)
         daemon = Daemon(settings, system, counters, addresses)
         stamps = Stamps(random.Random(rng.getrandbits(256)), wall)
@@ -141,6 +145,7 @@ async def open_daemon(
             metrics=metrics.render,
             counters=counters,
             log=log,
+            scrub=partial(scrub_text, secrets=[m.api_key for m in settings.models.values() if m.api_key]),
         )
         parts = Parts(
             system=system,
@@ -157,7 +162,8 @@ async def open_daemon(
                 await nursery.start(daemon.run, daemon_tree(settings, parts))
                 daemon.phase = "running"
                 try:
-                    yield daemon
+                    with watch_loop(system, report_log.loop_blocked):
+                        yield daemon
                 finally:
                     daemon.phase = "draining"
                     system.stop(settings.server.shutdown_deadline)

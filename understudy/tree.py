@@ -5,9 +5,10 @@
     ├─ models            gates of the endpoints, fallbacks of the chains, the simulated model where one is needed
     ├─ users             dynamic: a context for each active user
     ├─ runs              dynamic: a run, and beneath it its agents
-    └─ gateway           rest_for_one
-       ├─ connections    dynamic: an actor for each accepted socket
-       └─ listener
+    ├─ gateway           rest_for_one
+    │  ├─ connections    dynamic: an actor for each accepted socket
+    │  └─ listener
+    └─ watchdog          finds actors that have work and finish none of it
 
 Whoever needs another gets its address. Addresses outlive restarts, so nobody has to be told when one happens.
 """
@@ -34,7 +35,7 @@ from actors.users.context import ContextSettings, Services
 from actors.users.users import Users
 from actors.workflows.run import RunServices
 from actors.workflows.runs import Runs
-from runtime import Mailbox
+from runtime import Mailbox, Watchdog
 from supervisors import ChildSpec, Policy, supervise
 
 if TYPE_CHECKING:
@@ -80,14 +81,16 @@ class Parts:
 
 def daemon_tree(settings: Settings, parts: Parts) -> ChildSpec:
     """The spec of the root."""
+    began = parts.stamps.id()  # once a daemon: a run that this daemon has begun goes on when `runs` restarts
     return supervise(
         "root",
         [
             ChildSpec("storage", lambda: Journal(parts.open_storage), mailbox=Mailbox(65_536)),
             ChildSpec("models", partial(_models, parts, models_plan(settings)), shutdown=FOREVER),
             ChildSpec("users", partial(_users, settings, parts), mailbox=Mailbox(8192), shutdown=FOREVER),
-            ChildSpec("runs", partial(_runs, settings, parts), mailbox=Mailbox(8192), shutdown=FOREVER),
+            ChildSpec("runs", partial(_runs, settings, parts, began), mailbox=Mailbox(8192), shutdown=FOREVER),
             _gateway(settings, parts),
+            ChildSpec("watchdog", Watchdog),
         ],
     )
 
@@ -138,7 +141,7 @@ def _users(settings: Settings, parts: Parts) -> Users:
     return Users(context, lambda: services)
 
 
-def _runs(settings: Settings, parts: Parts) -> Runs:
+def _runs(settings: Settings, parts: Parts, began: str) -> Runs:
     calls = settings.calls
     plan = models_plan(settings)
     agents = AgentServices(
@@ -157,7 +160,7 @@ def _runs(settings: Settings, parts: Parts) -> Runs:
     services = RunServices(
         users=_ref(parts, "/users"), journal=_ref(parts, "/storage"), stamps=parts.stamps, agents=agents
     )
-    return Runs(lambda: services, services.journal, parts.stamps.id())
+    return Runs(lambda: services, services.journal, began)
 
 
 def _gateway(settings: Settings, parts: Parts) -> ChildSpec:

@@ -158,7 +158,7 @@ def _add(census: Census, cell: Counted) -> None:
     if cell.kind == UNMADE:
         return
     outcomes = tally.outcomes
-    outcomes["handled"] += cell.handled
+    outcomes["handled"] += max(0, cell.handled)  # as a snapshot has it: below 0 in the middle of a first turn
     outcomes["failed"] += cell.failed
     outcomes["expired"] += cell.expired + cell.skipped
     outcomes["dropped"] += cell.dropped

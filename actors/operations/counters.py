@@ -43,6 +43,8 @@ class DaemonCounters:
         refused_tells: refusals that nobody waited for.
         hook_failures: hooks that raised or were cut off.
         overdue_stops: times that the tree had not ended at its deadline.
+        stuck: times that an actor had work and finished none of it for long.
+        loop_blocks: times that the loop did not turn for long.
     """
 
     isolation_violations: int = 0
@@ -70,6 +72,8 @@ class DaemonCounters:
     refused_tells: int = 0
     hook_failures: int = 0
     overdue_stops: int = 0
+    stuck: int = 0
+    loop_blocks: int = 0
 
     @property
     def connections_open(self) -> int:

@@ -50,6 +50,8 @@ _SIMPLE: Final = (
     ("refused_tells", "Refusals that nobody waited for."),
     ("hook_failures", "Hooks of actors that raised or were cut off."),
     ("overdue_stops", "Stops of the tree that missed their deadline."),
+    ("stuck", "Actors found to have work and to finish none of it."),
+    ("loop_blocks", "Times that the loop did not turn for long."),
 )
 
 
@@ -66,6 +68,7 @@ class Metrics:
         self._system = system
         self._counters = counters
         self._pauses = pauses
+        self._told: dict[tuple[str, str], int] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -76,10 +79,23 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """For the registry."""
-        yield from _of_actors(take_census(self._system))
+        census = take_census(self._system)
+        self._let_none_fall(census)
+        yield from _of_actors(census)
         yield from _of_kernel(self._system)
         yield from _of_daemon(self._counters)
         yield _of_pauses(self._pauses)
+
+    def _let_none_fall(self, census: Census) -> None:
+        """Tell of no count less than was told before, for Prometheus would take it for a restart of the daemon.
+
+        In the middle of a turn the kernel has counted what it skipped and not yet what it handled, so that the latter
+        looks less than it was. At the end of the turn all are right again.
+        """
+        for kind, tally in census.kinds.items():
+            for outcome, count in tally.outcomes.items():
+                told = max(count, self._told.get((kind, outcome), 0))
+                self._told[kind, outcome] = tally.outcomes[outcome] = told
 
 
 @contextmanager

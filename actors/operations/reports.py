@@ -8,7 +8,7 @@ log says that they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import trio
 
@@ -20,9 +20,11 @@ from runtime import (
     Crash,
     GaveUp,
     HookFailed,
+    LoopBlocked,
     RefusedTell,
     Report,
     StopOverdue,
+    Stuck,
     Switched,
 )
 from supervisors import RestartLimitReached
@@ -79,6 +81,19 @@ class ReportLog:
             case StopOverdue():
                 self._counters.overdue_stops += 1
                 self._line("critical", ("not ended in time",), now, actors=list(report.paths))
+            case Stuck():
+                self._stuck(report, now)
+            case _:
+                assert_never(report)
+
+    def loop_blocked(self, blocked: LoopBlocked) -> None:
+        """What `watch_loop` wants. Called in its thread, while the loop is blocked: trio's clock is not at hand there,
+        and there is no need to hold back, for a block is told once.
+        """
+        self._counters.loop_blocks += 1
+        fields = {"actor": blocked.path, "handling": blocked.message, "seconds": blocked.seconds}
+        known = {name: value for name, value in fields.items() if value is not None}
+        self._log.critical("loop blocked", **known, exception=f"Stack of the loop:\n{blocked.stack}")
 
     def close(self) -> None:
         """Say how many reports of the last second were left out. For the end of the daemon."""
@@ -131,6 +146,13 @@ class ReportLog:
         fields = {"fallback": switched.path, "active": switched.active, "before": switched.before}
         key = ("fallback switched", switched.path)
         self._line("warning", key, now, **fields, cause=switched.reason)
+
+    def _stuck(self, stuck: Stuck, now: float) -> None:
+        self._counters.stuck += 1
+        fields: dict[str, Any] = {"actor": stuck.path, "kind": stuck.kind, "state": stuck.state, "waiting": stuck.depth}
+        if stuck.handling is not None:
+            fields |= {"handling": stuck.handling, "seconds": round(stuck.age, 3)}
+        self._line("error", ("actor stuck", stuck.kind, stuck.handling), now, **fields)
 
     def _hook_failed(self, failed: HookFailed, now: float) -> None:
         self._counters.hook_failures += 1

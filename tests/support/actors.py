@@ -206,6 +206,16 @@ class Bench:
         return [(letter.path, letter.message, letter.reason) for letter in self.letters]
 
 
+@attrs.frozen
+class Free:
+    """An entry of the wheel that sets an event."""
+
+    event: trio.Event
+
+    def fire(self) -> None:
+        self.event.set()
+
+
 def bounded(capacity: int, overflow: Overflow | None = None, **more: Any) -> Mailbox:
     """A small mailbox."""
     return Mailbox(capacity, **more) if overflow is None else Mailbox(capacity, overflow, **more)

@@ -149,17 +149,21 @@ class OpenDynamic(DynamicSupervisor):
 
 @attrs.frozen(eq=False)
 class Theatre:
-    """A bench whose root has one child, the supervisor under test, at `/top`."""
+    """A bench whose root has one child, the supervisor under test, at `/top`.
+
+    Addresses that were asked for are held: a ref that nobody holds does not outlive its actor.
+    """
 
     bench: Bench
     stage: Stage
+    held: dict[str, Ref[Any]] = attrs.field(factory=dict)
 
     @property
     def top(self) -> Ref[Any]:
         return self.bench.system.ref("/top")
 
     def ref(self, name: str) -> Ref[Any]:
-        return self.bench.system.ref(f"/top/{name}")
+        return self.held.setdefault(name, self.bench.system.ref(f"/top/{name}"))
 
     def cell(self, name: str) -> Cell:
         cell: Cell = self.ref(name).target
@@ -182,8 +186,9 @@ class Theatre:
         return node
 
     def states(self) -> dict[str, str]:
-        """The state of each child of the supervisor."""
-        return {child.path.rsplit("/", 1)[1]: child.state for child in self.node().children}
+        """The state of each living child of the supervisor (a snapshot also shows who crashed a moment ago)."""
+        children = self.node().children
+        return {child.path.rsplit("/", 1)[1]: child.state for child in children if child.state != "ended"}
 
     def reports(self, kind: type) -> list[Any]:
         return [report for report in self.bench.reports if isinstance(report, kind)]
