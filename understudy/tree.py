@@ -115,7 +115,7 @@ def models_plan(settings: Settings) -> ModelsPlan:
         for model in settings.models.values()
     )
     fallback = settings.fallback
-    policy = Policy(fallback.failures, fallback.open_first, fallback.open_cap, probe_within=PROBE_WITHIN)
+    policy = Policy(fallback.failures, fallback.open_first, fallback.open_cap, probe_within=max(PROBE_WITHIN, settings.calls.attempt + 30.0))
     chains = dict.fromkeys(agent.models for agent in settings.agents.values())
     return ModelsPlan(endpoints, tuple(chains), policy=policy)
 

@@ -151,6 +151,9 @@ class _Call:
         attempts = 1 if lease.ticket.kind == "probe" else self._limits.attempts
         attempt, counted, paid = 0, False, 0
         while True:
+            if lease.resources.retired:  # since it was granted: the chain has another client by now
+                self._settle(Outcome.CANCELLED, sent=False)
+                return after
             attempt += 1
             left = self._left()
             began = trio.current_time()
@@ -208,14 +211,15 @@ class _Call:
             first_token=self._limits.first_token, idle=self._limits.idle, total=min(self._limits.attempt, left)
         )
         try:
-            return await stream_chat(
-                lease.resources.client,
-                self._ask.request_for(lease.resources.endpoint),
-                limits,
-                self._heard,
-                on_model=partial(self._named, lease),
-                wall_clock=self._wall_clock,
-            )
+            async with lease.resources.in_use() as client:
+                return await stream_chat(
+                    client,
+                    self._ask.request_for(lease.resources.endpoint),
+                    limits,
+                    self._heard,
+                    on_model=partial(self._named, lease),
+                    wall_clock=self._wall_clock,
+                )
         except AttemptFailed as exc:
             return exc.with_traceback(None)
 

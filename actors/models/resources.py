@@ -1,16 +1,22 @@
 """What belongs to an endpoint for longer than its gate lives: client, ledger, retry budget, and what was learnt of it.
 
-A gate may crash and come back; the count of its endpoint's failures and the connections of its client must not.
+A gate may crash and come back; the count of its endpoint's failures and the connections of its client stay. When the
+supervisor itself ends, streams under way go on to their end: the client is closed by its last user. (Closed beneath
+them, a connection that is just being made would be left open for ever.)
 """
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
+from actors.models.client import close_client
 from actors.models.endpoint import names_simulated
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from openai import AsyncOpenAI
 
     from actors.models.endpoint import Endpoint
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class EndpointResources:
-    """One endpoint's. Made, held and closed by the Models supervisor.
+    """One endpoint's. Made, held and retired by the Models supervisor.
 
     Attributes:
         endpoint: where and what it is.
@@ -28,6 +34,7 @@ class EndpointResources:
         ledger: failures in a row; shared by every chain that names the endpoint.
         budget: shared with every endpoint of the same provider.
         last_failure: of the last call that failed here; None after one that succeeded.
+        retired: no new attempt may use the client.
     """
 
     def __init__(self, endpoint: Endpoint, client: AsyncOpenAI, ledger: Ledger, budget: RetryBudget) -> None:
@@ -36,6 +43,8 @@ class EndpointResources:
         self.ledger = ledger
         self.budget = budget
         self.last_failure: FailureFacts | None = None
+        self.retired = False
+        self._users = 0
         self._answers_simulated: bool | None = None
         self._lease_numbers = count(1)
 
@@ -59,6 +68,25 @@ class EndpointResources:
 
     def next_lease_number(self) -> int:
         return next(self._lease_numbers)
+
+    @asynccontextmanager
+    async def in_use(self) -> AsyncIterator[AsyncOpenAI]:
+        """The client, for one attempt. The last to leave a retired one closes it, also when cancelled."""
+        self._users += 1
+        try:
+            yield self.client
+        finally:
+            self._users -= 1
+            await self._close_if_over()
+
+    async def retire(self) -> None:
+        """Closes the client, now or with the end of the last attempt that uses it."""
+        self.retired = True
+        await self._close_if_over()
+
+    async def _close_if_over(self) -> None:
+        if self.retired and not self._users:
+            await close_client(self.client)
 
 
 def may_stand_in(lead: EndpointResources, understudy: EndpointResources) -> bool:

@@ -14,7 +14,7 @@ import attrs
 import structlog
 import trio
 
-from actors.models.client import build_client, close_client, warm_up
+from actors.models.client import build_client, warm_up
 from actors.models.gate import Gate
 from actors.models.lease import Exhausted
 from actors.models.plan import chain_name, gate_name
@@ -56,7 +56,7 @@ class SimulatedModel(Actor):
 
 
 class Models(Supervisor):
-    """Starts what a plan names, and closes the clients in the end.
+    """Starts what a plan names, and retires the clients in the end.
 
     Args:
         plan: endpoints and chains.
@@ -96,7 +96,7 @@ class Models(Supervisor):
         if self._listener is not None:
             self._listener.socket.close()
         for resources in self.resources.values():
-            await close_client(resources.client)
+            await resources.retire()
 
     async def receive(self, message: Any) -> object:
         if isinstance(message, TaskEnded):

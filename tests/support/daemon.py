@@ -169,7 +169,11 @@ async def house(
     async with open_daemon(settings, open_log(out, style="json"), rng=random.Random(seed)) as daemon:
         here = House(daemon, out)
         await here.settled()
-        yield here
+        try:
+            yield here
+        except BaseException:
+            print(out.getvalue())  # pytest shows it beside the failure
+            raise
 
 
 # --- processes

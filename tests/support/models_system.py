@@ -12,23 +12,27 @@ import trio
 
 from actors.models.call import complete
 from actors.models.chat import ChatMessage
+from actors.models.endpoint import Endpoint
+from actors.models.gate import Gate
 from actors.models.lease import GateStatus, ReadStatus
 from actors.models.leaseholder import Leaseholder
 from actors.models.model_call import CallLimits, CallResult, ModelCall
+from actors.models.plan import ModelsPlan
 from actors.models.supervisor import Models
 from runtime import Actor, Report, System, TaskEnded, open_system
-from supervisors import ChildSpec, Intensity, supervise
+from supervisors import ChildSpec, Intensity, Policy, supervise
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from actors.models.failure import FailureFacts
-    from actors.models.plan import ModelsPlan
     from actors.models.resources import EndpointResources
     from actors.models.simulated.simulation import Simulation
     from runtime import Ref, ReplyTo
 
 QUICK = CallLimits(first_token=5, idle=5, attempt=20, total=30)
+ONCE = attrs.evolve(QUICK, attempts=1)
+NEVER = Policy(open_first=300, open_cap=300, probe_within=300)
 
 
 class Heard:
@@ -117,6 +121,24 @@ class Caller(Actor):
         )
 
 
+class FragileGate(Gate):
+    """Fails when told to."""
+
+    async def receive(self, message: Any) -> object:
+        if isinstance(message, Crash):
+            raise ZeroDivisionError("the test says so")
+        return await super().receive(message)
+
+
+class FragileModels(Models):
+    """Fails when told to."""
+
+    async def receive(self, message: Any) -> object:
+        if isinstance(message, Crash):
+            raise ZeroDivisionError("the test says so")
+        return await super().receive(message)
+
+
 class Ready(Actor):
     def __init__(self, event: trio.Event) -> None:
         self.event = event
@@ -184,3 +206,24 @@ async def models_system(
         with trio.fail_after(20):
             await ready.wait()
         yield ModelsSystem(system, plan, reports)
+
+
+def plan(url: str, *chains: tuple[str, ...], policy: Policy = NEVER, **limits: Any) -> ModelsPlan:
+    chains = chains or (("lead", "understudy"),)
+    names = dict.fromkeys(name for chain in chains for name in chain)
+    endpoints = tuple(Endpoint(name, url, "sk-test-key", name, **limits) for name in names)
+    return ModelsPlan(endpoints, chains, policy)
+
+
+def fails(name: str = "lead", fault: str = "status", **parameters: Any) -> dict[str, Any]:
+    if fault == "status":
+        parameters.setdefault("status", 500)
+    return {name: {"fault": fault, **parameters}}
+
+
+async def settled(site: ModelsSystem, name: str) -> Any:
+    """The status of a gate once no lease of it is held: a settlement is told, not asked."""
+    with trio.fail_after(5):
+        while (status := await site.status(name)).limiter.in_flight:
+            await trio.sleep(0.001)
+    return status
