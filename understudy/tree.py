@@ -115,14 +115,15 @@ def models_plan(settings: Settings) -> ModelsPlan:
         for model in settings.models.values()
     )
     fallback = settings.fallback
-    policy = Policy(fallback.failures, fallback.open_first, fallback.open_cap, probe_within=max(PROBE_WITHIN, settings.calls.attempt + 30.0))
+    probe_within = max(PROBE_WITHIN, settings.calls.attempt + 30.0)
+    policy = Policy(fallback.failures, fallback.open_first, fallback.open_cap, probe_within=probe_within)
     chains = dict.fromkeys(agent.models for agent in settings.agents.values())
     return ModelsPlan(endpoints, tuple(chains), policy=policy)
 
 
 def _models(parts: Parts, plan: ModelsPlan) -> Models:
     simulation = Simulation(rng=parts.system.rng) if plan.simulated else None
-    return Models(plan, simulation)
+    return Models(plan, simulation, parts.log)
 
 
 def _users(settings: Settings, parts: Parts) -> Users:

@@ -1,4 +1,1 @@
-"""Talking to language models: one attempt at an answer, what its failure means, and how fast an endpoint may be asked.
-
-
-"""
+"""Talking to language models: attempts and what their failures mean, gates and fallback chains, the simulated model."""

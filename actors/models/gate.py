@@ -17,7 +17,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import structlog
 
 from actors.models.lease import Acquire, Busy, GateStatus, Hold, Lease, Moved, ReadStatus, Settle
 from actors.models.limiter import Limiter, Wait
@@ -27,6 +26,8 @@ from supervisors import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from structlog.typing import FilteringBoundLogger
 
     from actors.models.limiter import Lease as Slot
     from actors.models.resources import EndpointResources
@@ -64,6 +65,7 @@ class Gate(Actor):
         resources: of the endpoint.
         lead_of: the resources of a chain's lead, by the chain as configured; None for a chain that is unknown.
         waiting: how many may wait; beyond them an `Acquire` is refused with `Busy`.
+        log: for operators.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class Gate(Actor):
         resources: EndpointResources,
         lead_of: Callable[[tuple[str, ...]], EndpointResources | None],
         waiting: int,
+        log: FilteringBoundLogger,
     ) -> None:
         self._resources = resources
         self._ledger = resources.ledger
         self._lead_of = lead_of
         self._limit = waiting
+        self._log = log
         self._limiter = Limiter(resources.endpoint)
         self._line: deque[_Waiter] = deque()
         self._leases: dict[Slot, Lease] = {}
@@ -204,7 +208,7 @@ class Gate(Actor):
         before = self._ledger.account.state
         self._ledger.settle(ticket, outcome, self.now())
         account = self._ledger.account
-        log = structlog.get_logger().bind(endpoint=self._resources.name, failures=account.failures)
+        log = self._log.bind(endpoint=self._resources.name, failures=account.failures)
         if outcome is Outcome.SUCCESS:
             self._resources.last_failure = None
             if before != account.state:

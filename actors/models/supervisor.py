@@ -28,6 +28,8 @@ from supervisors import Call, ChildSpec, Elsewhere, Ledger, Supervisor, fallback
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from structlog.typing import FilteringBoundLogger
+
     from actors.models.plan import ModelsPlan
     from actors.models.simulated.simulation import Simulation
     from runtime import Reason
@@ -61,13 +63,17 @@ class Models(Supervisor):
     Args:
         plan: endpoints and chains.
         simulation: the simulated model; needed where an endpoint of the plan is simulated.
+        log: for operators; structlog's own if None.
     """
 
-    def __init__(self, plan: ModelsPlan, simulation: Simulation | None = None) -> None:
+    def __init__(
+        self, plan: ModelsPlan, simulation: Simulation | None = None, log: FilteringBoundLogger | None = None
+    ) -> None:
         if plan.simulated and simulation is None:
             raise InvalidSpec("simulation", simulation, "a Simulation, because an endpoint is simulated")
         self._plan = plan
         self._simulation = simulation
+        self._log = structlog.get_logger() if log is None else log
         self._listener: trio.SocketListener | None = None
         self.resources: dict[str, EndpointResources] = {}
 
@@ -101,7 +107,7 @@ class Models(Supervisor):
     async def receive(self, message: Any) -> object:
         if isinstance(message, TaskEnded):
             if message.error is not None:  # nothing depends on it but the time to the first token of the first call
-                structlog.get_logger().warning("models: warming up failed", error=message.trace)
+                self._log.warning("models: warming up failed", error=message.trace)
             return None
         return await super().receive(message)
 
@@ -110,7 +116,7 @@ class Models(Supervisor):
         if self._listener is not None and self._simulation is not None:
             specs.append(ChildSpec("simulated", partial(SimulatedModel, self._simulation, self._listener)))
         for name, resources in self.resources.items():
-            start = partial(Gate, resources, self._lead_of, self._plan.waiting)
+            start = partial(Gate, resources, self._lead_of, self._plan.waiting, self._log)
             specs.append(ChildSpec(gate_name(name), start, mailbox=GATE_MAILBOX))
         for chain in self._plan.distinct_chains():
             ledgers = [self.resources[name].ledger for name in chain]

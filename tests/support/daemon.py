@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from runtime import Node, System
 
-WITHIN = 20.0
+WITHIN = 40.0
 """Seconds for anything that a test waits for: only ever reached where something is broken."""
 LOOK_AGAIN = 0.005
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.support.grammar_tables import Frame
 
 BRIEF = "A shop that sells tea by weight"
-WITHIN = 20.0
+WITHIN = 40.0
 """Seconds for anything that a test waits for: only ever reached where something is broken."""
 COME_BACK = 0.02
 

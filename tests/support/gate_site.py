@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+import structlog
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -100,7 +101,7 @@ async def opened(waiting: int = 100, **limits: Any) -> AsyncIterator[Site]:
     ledger = Ledger("m", Policy(probe_within=30), rng)
     resources = EndpointResources(endpoint, None, ledger, RetryBudget())  # type: ignore[arg-type]
     children = [
-        ChildSpec("gate", partial(Fragile, resources, lambda models: None, waiting)),
+        ChildSpec("gate", partial(Fragile, resources, lambda models: None, waiting, structlog.get_logger())),
         ChildSpec("h1", Holder),
         ChildSpec("h2", Holder, restart=Restart.TEMPORARY),
     ]

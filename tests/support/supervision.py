@@ -15,7 +15,7 @@ from supervisors import ChildSpec, DynamicSupervisor, Intensity, Restart, Strate
 from tests.support.actors import LONG, Bench, Boom, OpenHost, run, running, settle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from runtime import Reason
     from runtime._cell import Cell
@@ -58,7 +58,7 @@ class Stage:
     def spec(self, name: str, restart: Restart = Restart.PERMANENT, **more: Any) -> ChildSpec:
         return ChildSpec(name, lambda: Player(name, self), restart=restart, **more)
 
-    def specs(self, names: str) -> list[ChildSpec]:
+    def specs(self, names: Iterable[str]) -> list[ChildSpec]:
         return [self.spec(name) for name in names]
 
     def take(self) -> list[str]:

@@ -1,0 +1,155 @@
+"""A shop floor for pools: workers that write down what they begin and end, and a pool of them at `/pool`."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from runtime import Actor
+from supervisors import ChildSpec, Intensity, Resize, pool
+from tests.support.actors import LONG, Bench, OpenHost, run, running, settle
+from tests.support.supervision import Steady
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from runtime import Node, Ref, ReplyTo
+    from runtime._cell import Cell
+
+PLENTY = Intensity(1000, 5.0)
+LAZY = 1000.0
+
+
+@attrs.frozen
+class Job:
+    """Something that takes `seconds`. Jobs of one key are to be done in the order of their numbers."""
+
+    number: int
+    seconds: float = 0.0
+    key: Any = "key"
+
+
+@attrs.frozen
+class Later:
+    """A job whose answer is deferred; `Answer` gives it."""
+
+    number: int
+    key: Any = "key"
+
+
+@attrs.define(eq=False)
+class Floor:
+    """What happened, in order: (worker, number)."""
+
+    began: list[tuple[str, int]] = attrs.field(factory=list)
+    ended: list[tuple[str, int]] = attrs.field(factory=list)
+    keys: dict[int, Any] = attrs.field(factory=dict)
+    deferred: list[ReplyTo] = attrs.field(factory=list)
+    starts: list[str] = attrs.field(factory=list)
+    stops: list[str] = attrs.field(factory=list)
+
+    def by(self, number: int) -> list[str]:
+        """Who began that job."""
+        return [worker for worker, job in self.began if job == number]
+
+
+class Worker(Actor):
+    """Does jobs, and answers with its name. Runs functions."""
+
+    def __init__(self, floor: Floor) -> None:
+        self.floor = floor
+
+    @property
+    def name(self) -> str:
+        return self.ref.path.rsplit("/", 1)[1]
+
+    async def started(self) -> None:
+        self.floor.starts.append(self.name)
+
+    async def receive(self, message: Any) -> object:
+        if isinstance(message, FunctionType):
+            return await run(message, self)
+        if isinstance(message, Later):
+            self.floor.began.append((self.name, message.number))
+            self.floor.deferred.append(self.defer())
+        if isinstance(message, Job):
+            self.floor.began.append((self.name, message.number))
+            self.floor.keys[message.number] = message.key
+            if message.seconds:
+                await trio.sleep(message.seconds)
+            self.floor.ended.append((self.name, message.number))
+        return self.name
+
+    async def stopped(self, reason: Any) -> None:
+        self.floor.stops.append(self.name)
+
+
+@attrs.frozen(eq=False)
+class Shop:
+    """A running pool."""
+
+    bench: Bench
+    floor: Floor
+    ref: Ref[Any]
+
+    def member(self, number: int) -> Ref[Any]:
+        return self.bench.system.ref(f"{self.ref.path}/w-{number}")
+
+    def cell(self, number: int) -> Cell:
+        cell: Cell = self.member(number).target
+        return cell
+
+    def node(self, path: str = "") -> Node:
+        node = self.bench.system.tree().find(path or self.ref.path)
+        assert node is not None
+        return node
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """What the pool says of its members."""
+        members: dict[str, Any] = self.node().details["members"]
+        return members
+
+    @property
+    def loads(self) -> list[int]:
+        return [member["outstanding"] for member in self.members.values()]
+
+    def tell(self, *jobs: Any) -> list[bool]:
+        return [self.ref.tell(job) for job in jobs]
+
+    async def resize(self, size: int) -> Any:
+        before = await self.ref.ask(Resize(size), within=LONG)
+        await settle()
+        return before
+
+    async def crash(self, number: int) -> None:
+        """Have a member fail, whatever it is doing: its handler, if it sleeps, and what waits for it."""
+        self.bench.system.fail(self.member(number).path, RuntimeError("asked for"))
+        await settle()
+
+    @property
+    def lost(self) -> list[tuple[str, str]]:
+        """The dead letters: (path, reason)."""
+        return [(letter.path, letter.reason) for letter in self.bench.letters]
+
+
+def workers(floor: Floor, **more: Any) -> ChildSpec:
+    more.setdefault("budget", PLENTY)
+    return ChildSpec("w", lambda: Worker(floor), **more)
+
+
+@asynccontextmanager
+async def shop(
+    size: int = 3, *, worker: dict[str, Any] | None = None, portion: float = 0.0, spec: ChildSpec | None = None, **more: Any
+) -> AsyncGenerator[Shop, None]:
+    """A pool at `/pool` under a root that does nothing about its end. `worker` is for the workers' spec."""
+    floor = Floor()
+    async with running(OpenHost, rng=Steady(portion)) as bench:
+        spec = spec or pool("pool", workers(floor, **(worker or {})), size, **more)
+        ref = await bench.root.do(lambda root: root.start_child(spec))
+        await settle()
+        yield Shop(bench, floor, ref)
