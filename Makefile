@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: serve test check format bench clean
+.PHONY: serve test check format bench bench-peers mutations clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,14 @@ format: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench
+
+# The libraries that the kernel is measured against, each in an environment of its own under .bench/.
+bench-peers: $(VENV)/.tested
+	$(BIN)/python -m bench.peers
+
+# Every recorded mutation of the kernel has to turn the tests of its clause red. Takes long.
+mutations: $(VENV)/.tested
+	$(BIN)/python -m tests.mutations
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -33,6 +33,10 @@ RESERVE: Final = 0.1
 """Seconds of the deadline kept back for each sibling that is still to be stopped, where there is that much."""
 
 
+_NONE: Final[dict[str, Any]] = {}
+"""The children of everybody who has none: most actors never have any."""
+
+
 class IncarnationEnded:
     """From a child's cell to its host's: the task is over."""
 
@@ -60,7 +64,7 @@ class Hosting(Turns):
 
     def __init__(self, ref: Ref[Any], spec: Spec, system: System) -> None:
         super().__init__(ref, spec, system)
-        self.children: dict[str, Cell] = {}
+        self.children: dict[str, Cell] = _NONE
         self.nursery: trio.Nursery | None = None
         self.stop_by = math.inf
 
@@ -75,6 +79,8 @@ class Hosting(Turns):
         if spec.name in self.children:
             raise InvalidSpec("name", spec.name, f"a name that no child of {self.ref.path} has")
         cell = self.system.make_cell(self.path_of(spec.name), spec, self)
+        if self.children is _NONE:
+            self.children = {}
         self.children[spec.name] = cell
         return cell
 
@@ -124,6 +130,7 @@ class Hosting(Turns):
         if self.children.get(cell.spec.name) is not cell:
             return
         del self.children[cell.spec.name]
+        self.system.keep_ref(cell.ref)
         cell.state = "ended"
         if isinstance(reason, Passivated):
             cell.ref.target = PassiveTarget(self.system, self, cell.spec)  # type: ignore[arg-type]
@@ -137,9 +144,6 @@ class Hosting(Turns):
         links, cell.links = cell.links, None
         if links is None:
             return
-        for watched in links.watching.values():
-            if watched.links is not None:
-                watched.links.watchers.pop(cell, None)
         notice = Ended(cell.ref, reason)
         for watcher, ref in links.watchers.items():
             if watcher.links is not None:

@@ -61,9 +61,11 @@ class _Roof:
     def __init__(self) -> None:
         self.nursery: trio.Nursery | None = None
         self.reason: Reason | None = None
+        self.begun = trio.Event()
         self.ended = trio.Event()
 
     def signal(self, signal: object) -> None:
+        self.begun.set()
         if isinstance(signal, IncarnationEnded):
             self.reason = signal.reason
             self.ended.set()
@@ -113,14 +115,31 @@ class System:
 
     def ref(self, path: str) -> Ref[Any]:
         """The ref of a path, whether or not an actor is there now."""
+        cell = self._cell_at(path)
+        if cell is not None:
+            return cell.ref
         ref = self._refs.get(path)
         if ref is None:
             ref = self._refs[path] = Ref(path, self.dead)
         return ref
 
+    def _cell_at(self, path: str) -> Cell | None:
+        """The cell of a path, while it is one: then the tree itself holds the ref, and no table has to."""
+        cell = self.root
+        for name in path.split("/")[1:]:
+            if cell is None:
+                return None
+            if name:
+                cell = cell.children.get(name)
+        return cell
+
+    def keep_ref(self, ref: Ref[Any]) -> None:
+        """Its cell is going: whoever still holds the ref, or makes an actor there again, shall have the same one."""
+        self._refs[ref.path] = ref
+
     def make_cell(self, path: str, spec: Spec, owner: Owner) -> Cell:
         """A cell behind the ref of `path`, its mailbox open, not launched."""
-        ref = self.ref(path)
+        ref = self._refs.get(path) or Ref(path, self.dead)
         cell = Cell(ref, spec, owner, self)
         ref.target = cell
         return cell
@@ -156,6 +175,8 @@ class System:
     async def run(self, root: Spec, *, task_status: TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
         """Run the tree until its root has ended.
 
+        Started by `nursery.start`, it is ready when the root has started: a supervisor, when its children have.
+
         Raises:
             SystemFailed: the root ended by a failure of its own.
 
@@ -167,6 +188,7 @@ class System:
                 roof.nursery.start_soon(self.wheel.run)
                 self.root = self.make_cell("/", root, roof)
                 self.root.launch()
+                await roof.begun.wait()
                 task_status.started(self)
                 await roof.ended.wait()
                 roof.nursery.cancel_scope.cancel(reason="the root has ended")

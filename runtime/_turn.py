@@ -118,7 +118,7 @@ class Turns(Hand):
         """Handle messages until it is time to end. Raises what a handler raises."""
         if actor.batch > 1:
             return await self.serve_batches(actor)
-        receive = actor.receive
+        receive: Any
         now = self.system.now
         outer, inner, size = OUTER, INNER, len(INNER)
         while True:
@@ -132,7 +132,7 @@ class Turns(Hand):
             if not lane:
                 if self.leaving is not None and self.may_leave():
                     return self.leaving
-                self.lane = None
+                self.lane = lane = receive = popleft = item = None  # a parked actor holds nothing that it can make
                 self.waiter = self.task
                 await wait_task_rescheduled(self.unpark)
                 continue
@@ -140,6 +140,7 @@ class Turns(Hand):
                 self.peak = self.depth
             if self.leaving is not None:
                 self.stay()
+            receive = actor.receive
             popleft = lane.popleft
             self.since = begun = now()
             end = begun + SLICE

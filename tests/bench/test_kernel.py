@@ -1,0 +1,81 @@
+"""The kernel's benchmark in its short form, as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from bench.__main__ import main
+from bench.figures import OWN
+from bench.kernel.metrics import tasks
+from bench.machine import pinned
+from bench.measure import ROOT
+
+QUICK = [sys.executable, "-m", "bench", "kernel", "--quick", "--subjects", OWN, "trio"]
+
+
+@pytest.fixture(scope="module")
+def quick() -> dict[str, Any]:
+    done = subprocess.run([*QUICK, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_metric_has_our_figure(quick: dict[str, Any]):
+    for task in tasks(quick=True):
+        metric = quick["metrics"][task.metric.name]
+        assert (metric["unit"], metric["better"]) == (task.metric.unit, task.metric.better)
+        figure = metric[OWN]
+        assert 0 < figure["min"] <= figure["median"] <= figure["max"] < 1e9
+        assert figure["runs"] == 1
+
+
+def test_a_channel_has_all_but_a_restart(quick: dict[str, Any]):
+    assert {name for name, metric in quick["metrics"].items() if "trio" not in metric} == {"restart"}
+
+
+def test_nothing_is_missing_and_the_machine_is_described(quick: dict[str, Any]):
+    assert quick["bench"] == "kernel"
+    assert quick["missing"] == {}
+    assert "failed" not in quick
+    assert set(quick["machine"]["subjects"]) == {OWN, "trio"}
+    assert quick["machine"]["cores"] == os.cpu_count()
+
+
+def test_one_metric_as_a_table():
+    command = [*QUICK, "--only", "ask", "--runs", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=True)
+    assert "ask: round trips of one asker" in done.stdout
+    assert "tell" not in done.stdout
+    assert done.stderr.splitlines() == [f"ask: {name}, run {run} of 2" for run in (1, 2) for name in (OWN, "trio")]
+
+
+def test_the_benchmarks_are_listed(capsys: pytest.CaptureFixture[str]):
+    assert main([]) == 0
+    assert "kernel  The actor kernel" in capsys.readouterr().out
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]):
+    assert main(["kernels"]) == 2
+    assert capsys.readouterr().err == "no benchmark is called 'kernels'; there are: kernel\n"
+
+
+@pytest.mark.parametrize("option", [["--runs", "0"], ["--only", "telling"], ["--subjects", "akka"]])
+def test_an_option_that_makes_no_sense_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["kernel", *option])
+    assert option[0] in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not pin")
+def test_programs_run_on_one_core_and_the_cores_are_given_back():
+    before = os.sched_getaffinity(0)
+    with pinned() as one_core:
+        assert one_core
+        assert len(os.sched_getaffinity(0)) == 1
+    assert os.sched_getaffinity(0) == before
