@@ -13,7 +13,7 @@ class Root(Host):
 
 async def main():
     async with open_system(Spec("root", Root)) as system:
-        print(await system.ref("/root").ask("world", within=1.0))
+        print(await system.ref("/").ask("world", within=1.0))
 
 trio.run(main)
 """
@@ -21,6 +21,12 @@ trio.run(main)
 from runtime._actor import Actor as Actor
 from runtime._address import Ref as Ref
 from runtime._address import Target as Target
+from runtime._demand import Ask as Ask
+from runtime._demand import Demand as Demand
+from runtime._demand import Events as Events
+from runtime._demand import Inlet as Inlet
+from runtime._demand import Outlet as Outlet
+from runtime._demand import Subscribe as Subscribe
 from runtime._errors import ActorError as ActorError
 from runtime._errors import ChildFailed as ChildFailed
 from runtime._errors import Dead as Dead

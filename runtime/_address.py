@@ -20,6 +20,7 @@ from runtime._request import Request
 
 if TYPE_CHECKING:
     from runtime._cell import Cell
+    from runtime._sender import Sender
     from runtime._system import System
 
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -40,6 +41,19 @@ class Waiting(Protocol):
         """Whether it is still waited for."""
 
 
+class Door(Protocol):
+    """Where a `send` may wait for room: a mailbox, or several of which any will do."""
+
+    async def wait_for_room(self, ref: Ref[Any], message: object, within: float) -> None:
+        """The slow side of `Ref.send`."""
+
+    def adopt(self, sender: Sender) -> None:
+        """Let a sender that has waited elsewhere wait here."""
+
+    def admit(self) -> None:
+        """Give the room there is to those who wait."""
+
+
 class Target:
     """What a ref can point at."""
 
@@ -57,8 +71,8 @@ class Target:
         """Why `overflow` has just said no."""
         raise NotImplementedError
 
-    def accepting(self) -> Cell | None:
-        """The cell at which a `send` may wait for room, if there is one."""
+    def accepting(self) -> Door | None:
+        """Where a `send` may wait for room, if there is such a place."""
         return None
 
     def edge(self) -> Cell | None:
@@ -69,6 +83,21 @@ class Target:
         """The cell whose end a watcher of this target hears of; None if it has ended already."""
         return None
 
+    # --- for pools, which look before they put
+
+    @property
+    def outstanding(self) -> int:
+        """How many messages are accepted here and not finished: waiting, in hand, or asks that are owed an answer."""
+        raise NotImplementedError
+
+    def takes(self, message: object) -> bool:
+        """Whether `message` would be taken now, and no other dropped for it."""
+        raise NotImplementedError
+
+    def take_over(self, ref: Ref[Any], item: Any) -> bool:
+        """Take `item`, which another mailbox had accepted already, beyond the bound if need be."""
+        return self.overflow(ref, item)
+
 
 class Indirect(Target):
     """A target that is no mailbox: every message falls into its `overflow`."""
@@ -77,6 +106,15 @@ class Indirect(Target):
 
     lane: Any = ()
     capacity: int = -1
+
+    @property
+    def outstanding(self) -> int:
+        cell = self.edge()
+        return 0 if cell is None else cell.outstanding
+
+    def takes(self, message: object) -> bool:
+        cell = self.edge()
+        return cell is None or cell.takes(message)
 
 
 class DeadTarget(Indirect):
@@ -96,6 +134,10 @@ class DeadTarget(Indirect):
 
     def refusal(self, ref: Ref[Any], message: object) -> NotAccepted:
         return Dead(ref, message)
+
+    def takes(self, message: object) -> bool:
+        del message
+        return False
 
 
 @final
@@ -204,9 +246,9 @@ class Ref(Generic[M_contra]):
         if len(target.lane or ()) < target.capacity:
             self.tell(message)
             return
-        cell: Cell | None = target.accepting()
-        if cell is not None:  # not by way of `tell`, which would count the message as lost before it waits
-            await cell.wait_for_room(self, message, within)
+        door: Door | None = target.accepting()
+        if door is not None:  # not by way of `tell`, which would count the message as lost before it waits
+            await door.wait_for_room(self, message, within)
         elif not self.tell(message):
             raise self.target.refusal(self, message)
 

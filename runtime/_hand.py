@@ -82,6 +82,27 @@ class Hand(MailboxTarget):
             return 0
         return len(current) if isinstance(current, Batch) else 1
 
+    @property
+    def busy(self) -> int:
+        """As `in_hand`, with a message that its handler has forwarded."""
+        return 1 if self.current.__class__ is Moved else self.in_hand
+
+    @property
+    def passed(self) -> int:
+        """How many accepted messages have left lane and hand: the first so many, where none gives up its place."""
+        return self.accepted - self.depth - self.busy
+
+    @property
+    def outstanding(self) -> int:
+        lane = self.lane
+        count = len(lane) - self.marked if lane else 0
+        if self.current is not NOTHING:
+            count += self.busy
+        links = self.links
+        if links is not None and links.held:
+            count += sum(request.open for request in links.held)
+        return count
+
     def handling(self) -> tuple[str | None, float]:
         current = self.current
         if current is NOTHING:

@@ -53,6 +53,18 @@ class MailboxTarget(Lanes):
         load = self.links.load if self.links is not None else 0
         return load + weight <= mailbox.capacity or self.depth == 0
 
+    def takes(self, message: object) -> bool:
+        lane = self.lane
+        if (len(lane) if lane is not None else 0) < self.capacity:
+            return True
+        if self.shut or self.retry_at is not None:
+            return False
+        weigher = self.spec.mailbox.weigher
+        try:
+            return self._has_room(0 if weigher is None else weigher(message))
+        except Exception:  # noqa: BLE001 - it will fail in the put as well, and there it is reported
+            return True
+
     def _weighed(self, ref: Ref[Any], item: Any) -> Any:
         """`item` with its weight, in an envelope if the mailbox is weighed."""
         weigher = self.spec.mailbox.weigher
@@ -83,6 +95,16 @@ class MailboxTarget(Lanes):
             return self._by_policy(ref, self._weighed(ref, item))
         except Exception as error:  # noqa: BLE001 - the receiver's weigher or key; it must not fail in the sender
             return self._unmeasured(ref, item, error)
+
+    def take_over(self, ref: Ref[Any], item: Any) -> bool:
+        if self.shut or (self.retry_at is not None and item.__class__ is Request and item.answerable):
+            return self.overflow(ref, item)
+        try:
+            weighed = self._weighed(ref, item)
+        except Exception as error:  # noqa: BLE001 - as in `overflow`
+            return self._unmeasured(ref, item, error)
+        self._take_in(weighed)
+        return True
 
     def _unmeasured(self, ref: Ref[Any], item: Any, error: Exception) -> bool:
         self.system.report(HookFailed(self.ref.path, self.kind, error))
@@ -172,8 +194,8 @@ class MailboxTarget(Lanes):
         return self if waits else None  # type: ignore[return-value]
 
     @enable_ki_protection
-    async def wait_for_room(self, ref: Ref[Any], message: object, within: float) -> None:
-        """The slow side of `Ref.send`."""
+    async def wait_for_room(self, ref: Ref[Any], message: object, within: float, also: tuple[Cell, ...] = ()) -> None:
+        """The slow side of `Ref.send`. Room at one of `also` will do as well."""
         try:
             item = self._weighed(ref, message)
         except Exception as error:  # noqa: BLE001 - as in `overflow`
@@ -191,7 +213,10 @@ class MailboxTarget(Lanes):
             check_cycle(asker, sender)
         wheel = self.system.wheel
         bucket = wheel.add(wheel.now() + within, sender)
+        for cell in also:
+            cell.adopt(sender)
         self.adopt(sender)
+        sender.also = also
         if asker is not None:
             asker.waits_on = sender
         try:
@@ -200,9 +225,9 @@ class MailboxTarget(Lanes):
             if asker is not None:
                 asker.waits_on = None
             bucket.pop(sender, None)
-            holder = sender.holder  # it may wait elsewhere by now
-            holder.leave(sender)
-            holder.admit()  # where messages have weights, there may be room for the next
+            for cell in (sender.holder, *sender.also):  # it may wait elsewhere by now
+                cell.leave(sender)
+                cell.admit()  # where messages have weights, there may be room for the next
 
     def adopt(self, sender: Sender) -> None:
         """Let a sender wait for room here, behind those who wait already."""

@@ -20,17 +20,20 @@ if TYPE_CHECKING:
 class Sender:
     """A message at the door of a full mailbox. `holder`, the mailbox's cell, makes it an edge of the wait-for graph.
 
+    It may wait at several doors at once, `also` at those; the first that has room takes it.
+
     `task` is None once it is settled. That may be before its task has run and left the queue, so whoever gives room
     looks at `open`: a message whose sender was told that it was not accepted must not be.
     """
 
-    __slots__ = ("holder", "item", "ref", "task")
+    __slots__ = ("also", "holder", "item", "ref", "task")
 
     def __init__(self, ref: Ref[Any], item: Any, task: Task, holder: Cell) -> None:
         self.ref = ref
         self.item = item
         self.task: Task | None = task
         self.holder: Cell = holder
+        self.also: tuple[Cell, ...] = ()
 
     @property
     def open(self) -> bool:

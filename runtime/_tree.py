@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from runtime._failure import describe
+from runtime._progress import completed_now
 from runtime._sender import Sender
 
 if TYPE_CHECKING:
@@ -99,10 +100,10 @@ class Node:
 
 
 def counters_of(cell: Cell) -> Counters:
-    """The counters of a cell: exact whenever it is not in the middle of a turn, for they are brought up once a turn."""
+    """The counters of a cell, exact at every moment at which another task can look."""
     return Counters(
         offered=cell.accepted + cell.rejected,
-        handled=max(0, cell.handled),  # what a turn has forwarded or skipped is counted before what it has completed
+        handled=cell.handled + completed_now(cell) - cell.completed,
         failed=cell.failed,
         expired=cell.expired + cell.skipped,
         dropped=cell.dropped,

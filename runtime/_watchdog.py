@@ -20,6 +20,7 @@ import attrs
 
 from runtime._actor import Actor
 from runtime._hand import NOTHING
+from runtime._progress import completed_now
 from runtime._reports import LoopBlocked, Stuck
 from runtime._turn import Turns
 
@@ -91,7 +92,7 @@ class Watchdog(Actor):
         if not has_work or cell is self._cell or cell.state in {"suspended", "waiting", "ended"}:
             self._seen.pop(cell, None)
             return
-        finished = cell.completed + cell.failed + cell.signalled
+        finished = completed_now(cell) + cell.failed + cell.signalled
         now = self.now()
         seen = self._seen.get(cell)
         if seen is None or seen.finished != finished:

@@ -1,13 +1,14 @@
-"""Supervision on top of `runtime`: strategies, budgets, backoff, dynamic children, and the fallback.
+"""Supervision on top of `runtime`: strategies, budgets, backoff, dynamic children, the fallback, and pools.
 
     root = supervise("root", [
         ChildSpec("store", Store),
         fallback("speaker", [ChildSpec("lead", Lead), ChildSpec("understudy", Understudy)]),
     ], strategy=Strategy.ONE_FOR_ALL)
 
-See runtime/SEMANTICS.md, chapters 13 and 14, for what is promised.
+See runtime/SEMANTICS.md, chapters 13 to 15, for what is promised.
 """
 
+from supervisors._dispatch import Resize as Resize
 from supervisors._dynamic import DynamicSupervisor as DynamicSupervisor
 from supervisors._dynamic import TooManyChildren as TooManyChildren
 from supervisors._fallback import Elsewhere as Elsewhere
@@ -19,6 +20,11 @@ from supervisors._ledger import Outcome as Outcome
 from supervisors._ledger import Policy as Policy
 from supervisors._ledger import Ticket as Ticket
 from supervisors._ledger import active as active
+from supervisors._pool import Pool as Pool
+from supervisors._pool import PoolSpec as PoolSpec
+from supervisors._pool import pool as pool
+from supervisors._routing import ByKey as ByKey
+from supervisors._routing import Routing as Routing
 from supervisors._spec import Backoff as Backoff
 from supervisors._spec import ChildSpec as ChildSpec
 from supervisors._spec import Intensity as Intensity

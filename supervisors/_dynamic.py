@@ -106,6 +106,12 @@ class DynamicSupervisor(Host):
     def child_up(self, name: str, ref: Ref[Any]) -> None:
         """For subclasses: a child has started."""
 
+    def child_down(self, cell: Cell, delay: float | None) -> None:
+        """For subclasses: a child has ended, and is about to wait `delay` seconds or, with None, to be closed for good.
+
+        Its mailbox is still as the child has left it.
+        """
+
     def child_gone(self, name: str, ref: Ref[Any], reason: Reason, *, gave_up: bool) -> None:
         """For subclasses: a child has ended and will not be started again. Its address is dead already."""
 
@@ -145,6 +151,7 @@ class DynamicSupervisor(Host):
             if verdict.spent:
                 used = len(verdict.past.record.times) - 1
                 self.system.report(GaveUp(cell.ref.path, str(reason), used, limit.period, escalated=False))
+            self.child_down(cell, None)
             self._cell.close(cell, reason)
             self.child_gone(spec.name, cell.ref, reason, gave_up=verdict.spent)
             return None
@@ -152,6 +159,7 @@ class DynamicSupervisor(Host):
         used = len(verdict.past.record.times)
         self.system.report(ChildRestart(cell.ref.path, str(reason), used, limit.limit, verdict.delay))
         if verdict.delay > 0:
+            self.child_down(cell, verdict.delay)
             self._cell.hold_child(cell, verdict.delay)
             self.timer(("due", spec.name), verdict.delay, ChildDue(spec.name, reason))
         else:

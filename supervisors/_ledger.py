@@ -130,13 +130,13 @@ def settle(account: Account, ticket: Ticket, outcome: Outcome, policy: Policy, n
             return account
         case Outcome.MISCONFIGURED:
             return account if account.state == "open" else _open(account, policy, now, portion)
-        case Outcome.FAILURE:
-            if account.state == "open":  # past its time, this was a try at the way back
-                return _open(account, policy, now, portion) if now >= account.until else account
-            failures = account.failures + 1
-            if probing or failures >= policy.failures:
-                return _open(attrs.evolve(account, failures=failures), policy, now, portion)
-            return attrs.evolve(account, failures=failures)
+    # A failure.
+    if account.state == "open":  # past its time, this was a try at the way back
+        return _open(account, policy, now, portion) if now >= account.until else account
+    account = attrs.evolve(account, failures=account.failures + 1)
+    if probing or account.failures >= policy.failures:
+        return _open(account, policy, now, portion)
+    return account
 
 
 def park(account: Account, until: float) -> Account:

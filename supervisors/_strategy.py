@@ -143,15 +143,13 @@ def _launch(state: State, name: str) -> Decision:
 def _go_on(state: State, now: float) -> Decision:
     """The next step of what is under way: stop the next one, or start the next one, or announce."""
     state, orders = _hold_back(state, now)
-    while state.stopping:
+    if state.stopping:  # whoever has ended is no longer among them
         name = state.stopping[0]
         child = state.child(name)
         assert child is not None
-        if child.phase in {"starting", "running"}:
-            return state.put(attrs.evolve(child, phase="stopping")), [*orders, StopChild(name)]
         if child.phase == "stopping":
             return state, orders
-        state = attrs.evolve(state, stopping=state.stopping[1:])
+        return state.put(attrs.evolve(child, phase="stopping")), [*orders, StopChild(name)]
     if state.starting:
         name = state.starting[0]
         child = state.child(name)

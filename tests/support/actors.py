@@ -230,6 +230,54 @@ async def boom(*_: Any) -> None:
     raise Boom("asked for")
 
 
+async def hang(*_: Any) -> None:
+    """As good as for ever."""
+    await trio.sleep(LONG)
+
+
+def asking(other: Subject | Callable[[], Subject], message: Any = "ping", within: float = 5.0) -> Any:
+    """A function for a handler that asks somebody else, who may be made later."""
+
+    async def ask(_: Any) -> Any:
+        target = other if isinstance(other, Subject) else other()
+        return await target.ref.ask(message, within=within)
+
+    return ask
+
+
+async def busy(bench: Bench, mailbox: Mailbox, seconds: float = 1.0, **script: Any) -> Subject:
+    """A probe whose hands are full for a while, with an empty mailbox."""
+    a = await bench.spawn("a", mailbox=mailbox, on={"wait": lambda _: trio.sleep(seconds), **script.pop("on", {})})
+    a.ref.tell("wait")
+    await settle()
+    return a
+
+
+async def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What comes of an ask or a send: a value, or the error itself."""
+    try:
+        return await function(*args, **kwargs)
+    except Exception as error:
+        return error
+
+
+class Outcomes:
+    """Asks or sends under way, and how they came out, in that order."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.ended: list[Any] = []
+
+    async def begin(self, function: Callable[..., Any], message: Any, within: float = LONG) -> None:
+        """Start one, and let it get as far as it can."""
+
+        async def wait() -> None:
+            self.ended.append((message, await outcome(function, message, within)))
+
+        self.nursery.start_soon(wait)
+        await settle()
+
+
 def kernel_tasks() -> list[str]:
     """The names of all tasks that the kernel has started and that still run, in any system."""
     pending = [trio.lowlevel.current_root_task()]

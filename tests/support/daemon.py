@@ -56,6 +56,7 @@ steps = [{{ name = "writing", agent = "writer" }}, {{ name = "critique", agent =
 
 async def until(holds: Callable[[], Any]) -> Any:
     """Wait until `holds` gives something true, and give it: for what has no event to wait for."""
+    await trio.lowlevel.checkpoint()
     with trio.fail_after(WITHIN):
         while not (found := holds()):
             await trio.sleep(LOOK_AGAIN)
@@ -126,7 +127,15 @@ class House:
 
     @property
     def crashes(self) -> int:
-        return sum(line["event"] == "actor crashed" for line in self.log)
+        return self.daemon.counters.crashes.total()
+
+    async def crash_while(self, path: str, holds: Callable[[], bool]) -> None:
+        """Crash the actor there, again each time that it is back, while this holds."""
+        while holds():
+            before = self.crashes
+            if self.system.fail(path, RuntimeError("injected")):
+                await until(lambda before=before: self.crashes > before)
+            await until(lambda: self.system.ref(path).target.watchable() is not None or not holds())
 
     async def settled(self) -> None:
         """Wait until every actor of the tree runs."""

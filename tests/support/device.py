@@ -188,6 +188,7 @@ class Device:
                     await nursery.start(socket.hold)
                 except Unreachable as refused:
                     self.refusals.append(refused)
+                    self._changed.unpark_all()
                 else:
                     await self._attend(socket, status)
                 nursery.cancel_scope.cancel()

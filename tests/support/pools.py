@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import random
+from contextlib import asynccontextmanager, suppress
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
-from runtime import Actor
+from runtime import Actor, ActorError
 from supervisors import ChildSpec, Intensity, Resize, pool
 from tests.support.actors import LONG, Bench, OpenHost, run, running, settle
 from tests.support.supervision import Steady
@@ -48,9 +49,25 @@ class Floor:
     began: list[tuple[str, int]] = attrs.field(factory=list)
     ended: list[tuple[str, int]] = attrs.field(factory=list)
     keys: dict[int, Any] = attrs.field(factory=dict)
+    hands: dict[str, int] = attrs.field(factory=dict)
+    overlaps: list[tuple[int, int]] = attrs.field(factory=list)
     deferred: list[ReplyTo] = attrs.field(factory=list)
     starts: list[str] = attrs.field(factory=list)
     stops: list[str] = attrs.field(factory=list)
+
+    def begin(self, worker: str, number: int, key: Any) -> None:
+        """Write it down, and what else of the same key is being done at the moment."""
+        self.overlaps += [(other, number) for other in self.hands.values() if self.keys[other] == key]
+        self.began.append((worker, number))
+        self.keys[number] = key
+        self.hands[worker] = number
+
+    def order(self) -> dict[Any, list[int]]:
+        """The numbers of the jobs begun, by key."""
+        order: dict[Any, list[int]] = {}
+        for _, number in self.began:
+            order.setdefault(self.keys[number], []).append(number)
+        return order
 
     def by(self, number: int) -> list[str]:
         """Who began that job."""
@@ -77,14 +94,15 @@ class Worker(Actor):
             self.floor.began.append((self.name, message.number))
             self.floor.deferred.append(self.defer())
         if isinstance(message, Job):
-            self.floor.began.append((self.name, message.number))
-            self.floor.keys[message.number] = message.key
+            self.floor.begin(self.name, message.number, message.key)
             if message.seconds:
                 await trio.sleep(message.seconds)
             self.floor.ended.append((self.name, message.number))
+            del self.floor.hands[self.name]
         return self.name
 
     async def stopped(self, reason: Any) -> None:
+        self.floor.hands.pop(self.name, None)
         self.floor.stops.append(self.name)
 
 
@@ -137,6 +155,70 @@ class Shop:
         return [(letter.path, letter.reason) for letter in self.bench.letters]
 
 
+class Chaos:
+    """Random jobs for a pool that is resized, and whose members fail and are killed, at random."""
+
+    def __init__(self, s: Shop, seed: int) -> None:
+        self.s = s
+        self.random = random.Random(seed)
+        self.accepted: dict[str, list[int]] = {}
+        self.number = 0
+
+    def job(self, key: str) -> Job:
+        self.number += 1
+        return Job(self.number, self.random.choice((0.0, 0.0, 0.02, 0.2)), key)
+
+    def tell(self) -> None:
+        job = self.job(f"k{self.random.randrange(8)}")
+        if self.s.ref.tell(job):
+            self.accepted.setdefault(job.key, []).append(job.number)
+
+    async def ask(self) -> None:
+        job = self.job(f"k{self.random.randrange(8)}")
+        with trio.move_on_after(self.random.random()), suppress(ActorError):
+            await self.s.ref.ask(job, within=self.random.random())
+
+    async def send(self, key: str) -> None:
+        """The only one who uses that key: sends one after the other, for ever."""
+        while True:
+            job = self.job(key)
+            try:
+                await self.s.ref.send(job, within=1 + self.random.random())
+                self.accepted.setdefault(key, []).append(job.number)
+            except ActorError:
+                await trio.sleep(0.1)
+            await trio.sleep(self.random.choice((0.0, 0.01)))
+
+    def disturb(self) -> None:
+        path = f"/pool/{self.random.choice(list(self.s.members))}"
+        match self.random.randrange(10):
+            case 0 | 1:
+                self.s.ref.tell(Resize(self.random.randint(1, 5)))
+            case 2:
+                self.s.bench.system.fail(path, RuntimeError("at random"))
+            case 3:
+                cell = self.s.bench.system.ref(path).target.watchable()
+                if cell is not None and cell.running:
+                    cell.kill("at random")
+
+    async def run(self, steps: int = 300) -> None:
+        """Until nothing is under way any more."""
+        async with trio.open_nursery() as nursery:
+            for key in "abc":
+                nursery.start_soon(self.send, key)
+            for _ in range(steps):
+                match self.random.randrange(4):
+                    case 0:
+                        nursery.start_soon(self.ask)
+                    case 1:
+                        self.disturb()
+                    case _:
+                        self.tell()
+                await trio.sleep(self.random.choice((0.0, 0.0, 0.01, 0.1)))
+            nursery.cancel_scope.cancel()
+        await trio.sleep(LONG)
+
+
 def workers(floor: Floor, **more: Any) -> ChildSpec:
     more.setdefault("budget", PLENTY)
     return ChildSpec("w", lambda: Worker(floor), **more)
@@ -144,7 +226,12 @@ def workers(floor: Floor, **more: Any) -> ChildSpec:
 
 @asynccontextmanager
 async def shop(
-    size: int = 3, *, worker: dict[str, Any] | None = None, portion: float = 0.0, spec: ChildSpec | None = None, **more: Any
+    size: int = 3,
+    *,
+    worker: dict[str, Any] | None = None,
+    portion: float = 0.0,
+    spec: ChildSpec | None = None,
+    **more: Any,
 ) -> AsyncGenerator[Shop, None]:
     """A pool at `/pool` under a root that does nothing about its end. `worker` is for the workers' spec."""
     floor = Floor()

@@ -1,0 +1,323 @@
+"""Real runs on real contexts, in virtual time, with agents that do what a script says."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from actors.agents.definitions import AgentDefinition
+from actors.agents.step import AgentServices
+from actors.models.model_call import CallLimits
+from actors.protocol.codes import ErrorType
+from actors.protocol.connection_events import Limits, welcome
+from actors.protocol.event_types import RUN_ENDS
+from actors.protocol.events import Stamp, encode
+from actors.protocol.stamps import Stamps
+from actors.users.keys import OPEN, RUNS, run_key
+from actors.workflows import run as run_module
+from actors.workflows.definitions import StepDefinition, WorkflowDefinition
+from actors.workflows.messages import (
+    Answered,
+    FellBack,
+    GaveNoAnswer,
+    Retrying,
+    StartOver,
+    Thinking,
+    Working,
+    Wrote,
+)
+from actors.workflows.record import RunRecord, decode_record
+from actors.workflows.run import RunServices
+from actors.workflows.runs import Runs
+from runtime import Actor
+from tests.support.grammar import check
+from tests.support.users_system import OFTEN, START, UsersSystem, users_system
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import pytest
+
+    from actors.agents.prompts import EarlierStep
+    from actors.workflows.messages import Situation
+    from runtime import System
+    from supervisors import Intensity
+    from tests.support.memory_journal import Plan
+
+AGENTS = {
+    name: AgentDefinition(name, name.capitalize(), f"You are the {name}.") for name in ("analyst", "tester", "writer")
+}
+LIMITS = Limits(
+    frame_bytes=1,
+    outbound_bytes=1,
+    commands_per_minute=1,
+    in_flight=1,
+    connections=1,
+    sessions=1,
+    runs=1,
+    log_events=1,
+    log_seconds=1,
+)
+STAMP = Stamp("welcome", "2026-11-20T08:30:00.000Z")
+BRIEF = "A shop that sells tea by weight"
+
+
+def workflow(*steps: StepDefinition) -> WorkflowDefinition:
+    return WorkflowDefinition("delivery", "Delivery", steps)
+
+
+THREE = workflow(
+    StepDefinition("analysis", "analyst", mission="Analyse it."),
+    StepDefinition("test", "tester"),
+    StepDefinition("text", "writer"),
+)
+
+
+def answer(step: str, attempt: int) -> str:
+    return f"The answer of {step}, attempt {attempt}."
+
+
+@attrs.define(eq=False)
+class Script:
+    """What agents do, by step and attempt; who is not named thinks, writes in pieces and answers.
+
+    A script is a sequence of: think, write, write TEXT, answer, answer TEXT, degraded, partial, retry, fall back,
+    work, give up, crash, hang, wait SECONDS, leave.
+    """
+
+    plays: dict[tuple[str, int], list[str]] = attrs.field(factory=dict)
+    situations: list[Situation] = attrs.field(factory=list)
+    earlier: list[tuple[EarlierStep, ...]] = attrs.field(factory=list)
+    started_over: list[str] = attrs.field(factory=list)
+    pace: float = 0.1
+
+    def of(self, situation: Situation) -> list[str]:
+        own = self.plays.get((situation.step, situation.attempt))
+        return ["think", "write", "write", "answer"] if own is None else own
+
+
+class Player(Actor):
+    """An agent that plays its part."""
+
+    def __init__(
+        self, situation: Situation, definition: AgentDefinition, earlier: Sequence[EarlierStep], services: Any
+    ) -> None:
+        self.situation = situation
+        self.script: Script = services.script
+        self.script.situations.append(situation)
+        self.script.earlier.append(tuple(earlier))
+        self.offset = 0
+
+    async def started(self) -> None:
+        self.start(self.play)
+
+    async def receive(self, message: Any) -> object:
+        if isinstance(message, StartOver):
+            self.script.started_over.append(self.situation.step)
+        error = getattr(message, "error", None)
+        if error is not None:
+            raise error
+        return None
+
+    async def play(self) -> None:
+        step, attempt, run = self.situation.step, self.situation.attempt, self.situation.run
+        for line in self.script.of(self.situation):
+            await trio.sleep(self.script.pace)
+            verb, _, rest = line.partition(" ")
+            match verb:
+                case "think":
+                    run.tell(Thinking(step, attempt))
+                case "write":
+                    text = rest or answer(step, attempt)[self.offset : self.offset + 7]
+                    run.tell(Wrote(step, attempt, self.offset, text))
+                    self.offset += len(text)
+                case "work":
+                    run.tell(Working(step, attempt, 2000, 3))
+                case "retry":
+                    run.tell(Retrying(step, attempt, ErrorType(rest or "rate_limit"), 1.5))
+                case "fall":
+                    run.tell(FellBack(step, attempt, "other", ErrorType.TIMEOUT))
+                    run.tell(FellBack(step, attempt, None, ErrorType.TIMEOUT))
+                case "answer" | "degraded" | "partial":
+                    whole = rest or answer(step, attempt)
+                    if whole[self.offset :]:
+                        run.tell(Wrote(step, attempt, self.offset, whole[self.offset :]))
+                    await self.give(whole, verb)
+                    self.stop("done")
+                case "give":
+                    await run.ask(GaveNoAnswer(step, attempt, ErrorType.CONTENT_POLICY), 30)
+                    self.stop("done")
+                case "crash":
+                    raise RuntimeError("planned")
+                case "hang":
+                    await trio.sleep_forever()
+                case "wait":
+                    await trio.sleep(float(rest))
+                case "leave":
+                    self.stop("for no reason")
+
+    async def give(self, text: str, verb: str) -> None:
+        step, attempt, run = self.situation.step, self.situation.attempt, self.situation.run
+        degraded = verb == "degraded"
+        model = None if degraded else "gpt"
+        await run.ask(Answered(step, attempt, text, model, degraded, verb == "partial", None, 12), 60)
+
+
+@attrs.frozen
+class ScriptedServices(AgentServices):
+    script: Script = attrs.field(kw_only=True)
+
+
+@attrs.define(eq=False)
+class RunsSystem:
+    """What a test holds on to."""
+
+    base: UsersSystem
+    script: Script
+
+    @property
+    def plan(self) -> Plan:
+        return self.base.plan
+
+    async def start(self, command_id: str = "c1") -> str:
+        reply = await self.base.handle({"id": command_id, "type": "start_run", "content": BRIEF})
+        run_id: str = reply["run_id"]
+        return run_id
+
+    async def cancel(self, run_id: str, *, command_id: str = "x1", **more: Any) -> Any:
+        fields = {"id": command_id, "type": "cancel_run", "metadata": {"run_id": run_id, **more}}
+        return await self.base.handle(fields)
+
+    def path(self, run_id: str) -> str:
+        return f"/runs/{run_id}"
+
+    def alive(self, path: str) -> bool:
+        """Whether an actor is there, running or about to."""
+        node = self.base.system.tree().find(path)
+        return node is not None and node.state != "ended"
+
+    def record(self, run_id: str) -> RunRecord:
+        return decode_record(self.plan.storage.state[RUNS, run_key("ada", run_id)])
+
+    def log(self) -> list[dict[str, Any]]:
+        """Ada's log, as its events would be sent."""
+        events = self.plan.storage.log_of("ada").events
+        return [{"seq": seq, **json.loads(events[seq].body)} for seq in sorted(events)]
+
+    def story(self) -> list[str]:
+        """Ada's log in short: `running 1`, `analysis.1 started`, `analysis.1 =text`."""
+        return [short(frame) for frame in self.log()]
+
+    async def ended(self, run_id: str, *, within: float = 3600.0) -> str:
+        """Wait for the run's end, verify everything, and give its status."""
+        with trio.fail_after(within):
+            while (status := self.record(run_id).status) not in RUN_ENDS:
+                await trio.sleep(0.05)
+        await trio.sleep(20)
+        self.verify(run_id)
+        return str(status)
+
+    def verify(self, run_id: str, *, over: bool = True) -> None:
+        """Log and record agree, the grammar holds, nothing is left."""
+        log = self.log()
+        assert check(log, connection=False, ends_midrun=not over) == []
+        record = self.record(run_id)
+        statuses = [frame for frame in log if frame["type"] == "run_status" and frame["run_id"] == run_id]
+        assert statuses[-1]["metadata"]["status"] == record.status
+        assert statuses[-1]["metadata"]["done"] <= record.done
+        for step in record.steps:
+            own = [frame for frame in log if frame["metadata"].get("step") == step.name and frame["run_id"] == run_id]
+            begun = [frame for frame in own if frame["metadata"].get("status") == "started"]
+            assert len(begun) == step.attempt
+            texts = [frame["content"] for frame in own if frame["type"] == "agent_response"]
+            assert texts == ([] if step.text is None else [step.text])
+            if step.ended:
+                assert own[-1]["metadata"]["status"] == step.status
+        if over:
+            assert (OPEN, run_key("ada", run_id)) not in self.plan.storage.state
+            assert not any(step.open for step in record.steps)
+            assert not self.alive(self.path(run_id))
+        for follower in self.base.followers:
+            if follower.closed is None:
+                frames = [hello(follower), *follower.frames]
+                lossy = bool(self.base.crashes("UserContext"))
+                violations = check(frames, ends_midrun=not over, lossy=lossy)
+                assert not violations, violations
+                assert [frame for frame in follower.frames if "seq" in frame] == log[after_of(follower) :]
+
+
+def after_of(follower: Any) -> int:
+    """The seq behind which the follower began."""
+    after: int = follower.began.seq if follower._after is None else follower._after
+    return after
+
+
+def hello(follower: Any) -> dict[str, Any]:
+    """The `welcome` that this follower's client would have got."""
+    event = welcome(
+        STAMP,
+        reply_to="h",
+        connection_id="c",
+        client_id="c",
+        user_id="ada",
+        role="operator",
+        tier="enterprise",
+        epoch=follower.began.epoch,
+        seq=follower.began.seq,
+        resumed=True,
+        replayed=follower.began.seq - after_of(follower),
+        heartbeat_interval=30.0,
+        limits=LIMITS,
+        server_time=START,
+    )
+    frame: dict[str, Any] = json.loads(encode(event))
+    return frame
+
+
+def short(frame: dict[str, Any]) -> str:
+    metadata = frame["metadata"]
+    where = f"{metadata.get('step')}.{metadata.get('attempt')}"
+    match frame["type"]:
+        case "run_status":
+            return f"{metadata['status']} {metadata['done']}"
+        case "agent_status":
+            why = f" {metadata['error_type']}" if "error_type" in metadata else ""
+            return f"{where} {metadata['status']}{why}"
+        case "agent_response":
+            return f"{where} ={frame['content']}"
+    return str(frame["type"])
+
+
+@asynccontextmanager
+async def runs_system(
+    monkeypatch: pytest.MonkeyPatch,
+    definition: WorkflowDefinition = THREE,
+    *,
+    plays: dict[tuple[str, int], list[str]] | None = None,
+    began: str = "0",
+    plan: Plan | None = None,
+    budget: Intensity = OFTEN,
+    run_budget: Intensity | None = None,
+) -> AsyncIterator[RunsSystem]:
+    """Runs of this workflow, for ada."""
+    monkeypatch.setattr(run_module, "AgentStep", Player)
+    script = Script(plays or {})
+    holder: list[System] = []
+    stamps = Stamps(random.Random(5), lambda: START + trio.current_time())
+    agents = ScriptedServices(AGENTS, lambda _: holder[0].ref("/"), CallLimits(), 4000, random.Random(1), script=script)
+
+    def make() -> Runs:
+        (system,) = holder
+        services = RunServices(system.ref("/users"), system.ref("/storage"), stamps, agents)
+        runs = Runs(lambda: services, system.ref("/storage"), began)
+        if run_budget is not None:
+            runs.budget = run_budget
+        return runs
+
+    async with users_system(runs=make, plan=plan, budget=budget, workflow=definition, holder=holder) as base:
+        yield RunsSystem(base, script)
