@@ -25,6 +25,7 @@ from supervisors._pool import PoolSpec as PoolSpec
 from supervisors._pool import pool as pool
 from supervisors._routing import ByKey as ByKey
 from supervisors._routing import Routing as Routing
+from supervisors._spec import AutoShutdown as AutoShutdown
 from supervisors._spec import Backoff as Backoff
 from supervisors._spec import ChildSpec as ChildSpec
 from supervisors._spec import Intensity as Intensity

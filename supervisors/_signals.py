@@ -130,4 +130,12 @@ class GiveUp:
     period: float
 
 
-Order: TypeAlias = Launch | StopChild | Hold | Remind | Close | Announce | Restarting | GiveUp
+@attrs.frozen
+class ShutDown:
+    """Significant children have ended by themselves: the supervisor ends, normally."""
+
+    name: str
+    reason: Reason
+
+
+Order: TypeAlias = Launch | StopChild | Hold | Remind | Close | Announce | Restarting | GiveUp | ShutDown

@@ -29,6 +29,16 @@ class Strategy(Enum):
     REST_FOR_ONE = "rest_for_one"
 
 
+class AutoShutdown(Enum):
+    """Whether a supervisor ends when its significant children have ended by themselves (OTP's auto-shutdown)."""
+
+    NEVER = "never"
+    ANY_SIGNIFICANT = "any_significant"
+    """When one of them has."""
+    ALL_SIGNIFICANT = "all_significant"
+    """When the last of them has."""
+
+
 @attrs.frozen
 class Intensity:
     """At most `limit` restarts in any `period` seconds. OTP's rule; the numbers are Elixir's.
@@ -81,11 +91,14 @@ class ChildSpec(Spec):
         restart: see `Restart`.
         budget: restarts counted for this child alone; then it never counts against the supervisor's own intensity.
         backoff: see `Backoff`.
+        significant: whether its own end may end the supervisor, see `AutoShutdown`. Only of a transient or temporary
+            child: a permanent one is always restarted.
     """
 
     restart: Restart = Restart.PERMANENT
     budget: Intensity | None = None
     backoff: Backoff = Backoff()
+    significant: bool = False
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -96,3 +109,5 @@ class ChildSpec(Spec):
             raise InvalidSpec(f"{self.name}.budget", self.budget, "an Intensity, or None")
         if not isinstance(self.backoff, Backoff):
             raise InvalidSpec(f"{self.name}.backoff", self.backoff, "a Backoff")
+        if self.significant and self.restart is Restart.PERMANENT:
+            raise InvalidSpec(f"{self.name}.significant", self.significant, "False for a permanent child")

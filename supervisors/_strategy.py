@@ -37,11 +37,12 @@ from supervisors._signals import (
     Order,
     Remind,
     Restarting,
+    ShutDown,
     Signal,
     StopChild,
     Woken,
 )
-from supervisors._spec import ChildSpec, Intensity, Restart, Strategy
+from supervisors._spec import AutoShutdown, ChildSpec, Intensity, Restart, Strategy
 
 
 @attrs.frozen
@@ -73,6 +74,7 @@ class State:
         stopping: who is still to be stopped by the plan, the next one first.
         starting: who is still to be started by the plan, the next one first.
         delays: whose delays the plan waits for, and until when.
+        auto_shutdown: whether the end of significant children ends the supervisor.
     """
 
     strategy: Strategy
@@ -83,6 +85,7 @@ class State:
     stopping: tuple[str, ...] = ()
     starting: tuple[str, ...] = ()
     delays: tuple[tuple[str, float], ...] = ()
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER
 
     def child(self, name: str) -> Child | None:
         return next((child for child in self.children if child.spec.name == name), None)
@@ -216,8 +219,17 @@ def _ended(state: State, name: str, reason: Reason, now: float, portion: float) 
     if not state.announced and not child.begun and is_failure(reason):
         return state, [GiveUp(name, reason, 0, state.intensity.period)]
     if restart is Restart.TEMPORARY or (restart is Restart.TRANSIENT and not is_failure(reason)):
-        return _finish(state, child, reason, now)
+        state, orders = _finish(state, child, reason, now)
+        return state, [orders[0], ShutDown(name, reason)] if _shuts_down(state, child) else orders
     return _restart(state, child, reason, now, portion)
+
+
+def _shuts_down(state: State, ended: Child) -> bool:
+    """Whether the supervisor ends with this child, which has ended by itself and stays ended."""
+    if not ended.spec.significant or state.auto_shutdown is AutoShutdown.NEVER:
+        return False
+    others = any(child.spec.significant and child.phase != "done" for child in state.children)
+    return state.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not others
 
 
 def _dismissed(state: State, name: str, reason: Reason, now: float) -> Decision:

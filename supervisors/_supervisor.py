@@ -21,11 +21,12 @@ from supervisors._signals import (
     Order,
     Remind,
     Restarting,
+    ShutDown,
     Signal,
     StopChild,
     Woken,
 )
-from supervisors._spec import ChildSpec, Intensity, Strategy
+from supervisors._spec import AutoShutdown, ChildSpec, Intensity, Strategy
 from supervisors._strategy import Child, State, decide
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Supervisor(Host):
     announces: ClassVar[bool] = True
     strategy: Strategy = Strategy.ONE_FOR_ONE
     intensity: Intensity = Intensity()
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER
     _state: State = State(Strategy.ONE_FOR_ONE, Intensity())
 
     def children_of(self) -> Sequence[ChildSpec]:
@@ -78,7 +80,9 @@ class Supervisor(Host):
         specs = tuple(self.children_of())
         early = tuple(child for child in self._state.children if child.spec.name not in {spec.name for spec in specs})
         check_children(specs)
-        self._state = State(self.strategy, self.intensity, (*map(Child, specs), *early))
+        check_significance(specs, self.auto_shutdown)
+        children = (*map(Child, specs), *early)
+        self._state = State(self.strategy, self.intensity, children, auto_shutdown=self.auto_shutdown)
         self._decide(Begin())
 
     def start_child(self, spec: Spec) -> Ref[Any]:
@@ -89,6 +93,7 @@ class Supervisor(Host):
         """
         if not isinstance(spec, ChildSpec):
             raise InvalidSpec("spec", type(spec).__name__, "a ChildSpec")
+        check_significance((spec,), self.auto_shutdown)
         known = self._state.child(spec.name)
         if known is not None and known.phase == "done":
             self._state = self._state.without(spec.name)
@@ -190,6 +195,8 @@ class Supervisor(Host):
             case Restarting(name, reason, used, limit, delay):
                 path = own.path_of(name)
                 self.system.report(ChildRestart(path, str(reason), used, limit, delay))
+            case ShutDown(name, reason):
+                self.stop(f"{own.path_of(name)} has ended: {reason}")
             case GiveUp(name, reason, restarts, period):
                 path = own.path_of(name)
                 self.system.report(GaveUp(path, str(reason), restarts, period, escalated=True))
@@ -199,10 +206,13 @@ class Supervisor(Host):
 class FixedSupervisor(Supervisor):
     """What `supervise` makes."""
 
-    def __init__(self, children: tuple[ChildSpec, ...], strategy: Strategy, intensity: Intensity) -> None:
+    def __init__(
+        self, children: tuple[ChildSpec, ...], strategy: Strategy, intensity: Intensity, auto_shutdown: AutoShutdown
+    ) -> None:
         self._specs = children
         self.strategy = strategy
         self.intensity = intensity
+        self.auto_shutdown = auto_shutdown
 
     def children_of(self) -> Sequence[ChildSpec]:
         return self._specs
@@ -219,12 +229,23 @@ def check_children(specs: Sequence[object]) -> None:
         names.add(spec.name)
 
 
+def check_significance(specs: Sequence[ChildSpec], auto_shutdown: AutoShutdown) -> None:
+    """Refuse significant children under a supervisor that never shuts down because of them."""
+    if not isinstance(auto_shutdown, AutoShutdown):
+        allowed = ", ".join(f"AutoShutdown.{each.name}" for each in AutoShutdown)
+        raise InvalidSpec("auto_shutdown", auto_shutdown, allowed)
+    for spec in specs:
+        if spec.significant and auto_shutdown is AutoShutdown.NEVER:
+            raise InvalidSpec(f"{spec.name}.significant", True, "False where auto_shutdown is AutoShutdown.NEVER")
+
+
 def supervise(
     name: str,
     children: Sequence[ChildSpec],
     *,
     strategy: Strategy = Strategy.ONE_FOR_ONE,
     intensity: Intensity | None = None,
+    auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
     **child: Any,
 ) -> ChildSpec:
     """The spec of a supervisor over `children`, in start order.
@@ -234,6 +255,7 @@ def supervise(
         children: specs, validated now.
         strategy: who restarts together.
         intensity: how many restarts in what time; `Intensity()` if None.
+        auto_shutdown: whether the supervisor ends when its significant children have.
         child: more fields of the supervisor's own `ChildSpec` (`restart`, `budget`, …). `shutdown` is infinite unless
             given: the tree's deadline holds.
 
@@ -247,5 +269,6 @@ def supervise(
         raise InvalidSpec(f"{name}.intensity", limit, "an Intensity")
     specs = tuple(children)
     check_children(specs)
+    check_significance(specs, auto_shutdown)
     child.setdefault("shutdown", float("inf"))
-    return ChildSpec(name, lambda: FixedSupervisor(specs, strategy, limit), **child)
+    return ChildSpec(name, lambda: FixedSupervisor(specs, strategy, limit, auto_shutdown), **child)
