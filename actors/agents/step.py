@@ -23,6 +23,7 @@ from actors.workflows.messages import (
     GaveNoAnswer,
     Retrying,
     Situation,
+    StartOver,
     Thinking,
     Working,
     Wrote,
@@ -123,9 +124,12 @@ class AgentStep(Actor):
         self._definition = definition
         self._earlier = earlier
         self._services = services
+        self._written: list[str] = []
+        """All text so far."""
         self._unsaid: list[str] = []
+        """What of it the run has not been told."""
         self._offset = 0
-        self._written = 0
+        """Code points of it that the run has been told."""
         self._result: Answered | GaveNoAnswer | None = None
 
     async def started(self) -> None:
@@ -140,7 +144,7 @@ class AgentStep(Actor):
                 self._flush()
             case _Sign():
                 elapsed = int((self.now() - self._began) * 1000)
-                self._tell(Working, elapsed, self._written // CHARACTERS_A_TOKEN)
+                self._tell(Working, elapsed, self._length() // CHARACTERS_A_TOKEN)
             case TaskEnded():
                 self._work_ended(message)
             case Replied():
@@ -149,10 +153,17 @@ class AgentStep(Actor):
                 self._report()
             case Restarted():
                 self._leases.heard(message)
+            case StartOver():
+                self._offset = 0
+                self._unsaid = list(self._written)
+                self._flush()
         return None
 
     def inspect(self) -> dict[str, Any]:
-        return {"written": self._written}
+        return {"written": self._length()}
+
+    def _length(self) -> int:
+        return sum(map(len, self._written))
 
     # --- the model call, in its task
 
@@ -180,8 +191,10 @@ class AgentStep(Actor):
 
     def text(self, piece: str) -> None:
         """The model has written something."""
+        if not piece:
+            return
+        self._written.append(piece)
         self._unsaid.append(piece)
-        self._written += len(piece)
         if self._offset == 0:
             self._flush()
         elif len(self._unsaid) == 1:

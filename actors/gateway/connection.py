@@ -2,7 +2,8 @@
 
 The actor decides; its tasks wait. `_arrive` reads the head, serves HTTP or becomes the WebSocket's reader; `_write`
 sends what waits in `Outbound`, as much as there is with one system call. Neither ever makes a producer wait: events
-come by `tell`, and a client that does not take them is closed with 4413 and resumes.
+come by `tell`, and a client that does not take them is closed with 4413 and resumes. What is counted as sent was
+written.
 
 The order on the wire: an `error` that explains a close; `welcome`; a `gap` or the replayed events; the text so far of
 answers in progress; then live events. While a replay is going on, live events are held back.
@@ -23,20 +24,23 @@ from actors.gateway import admission
 from actors.gateway.conversation import Conversation
 from actors.gateway.head import BadHead, ClientGone, read_head
 from actors.gateway.http import serve_http
-from actors.gateway.messages import Drain, Frame
+from actors.gateway.messages import LEAVING, Drain, Frame
 from actors.gateway.outbound import PING, Outbound
 from actors.gateway.refusal import Refusal, refuse
 from actors.gateway.socket import Closed, Ending, Socket
 from actors.protocol.codes import CLOSES, CONNECTION_FAILED, DRAINING, NO_HELLO, NORMAL, SILENT, TOO_SLOW
 from actors.protocol.connection_events import draining
 from actors.protocol.events import encode
-from actors.users.messages import Deliver, Detach
+from actors.users.messages import Deliver, Later
 from runtime import Actor, Ended, Replied, Restarted, TaskEnded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hypercorn.config import Config
     from hypercorn.typing import ASGIFramework
 
+    from actors.gateway.outbound import Batch
     from actors.operations.counters import DaemonCounters
     from actors.protocol.connection_events import Limits
     from actors.protocol.stamps import Stamps
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
 
 FAREWELL: Final = 5.0
 """Seconds in which what explains a close must be written."""
+HEAD_GRACE: Final = 1.0
+"""Seconds that a draining daemon leaves to somebody who has connected and said nothing yet."""
 
 
 @attrs.frozen
@@ -81,28 +87,23 @@ class _Opened:
 
 
 @attrs.frozen
-class _Drained:
-    """From the writing task: nothing waits any more."""
-
-
-@attrs.frozen
 class _NoHello:
     """Timer: the client has not said hello."""
 
 
 @attrs.frozen
 class _Pulse:
-    """Timer: look for signs of life, and ping."""
+    """Timer: ping."""
 
 
 @attrs.frozen
-class _AttachAgain:
-    """Timer: ask the context once more."""
+class _Listen:
+    """Timer: look whether there was a sign of life since."""
 
 
 @attrs.frozen
 class _SendOverdue:
-    """Timer: the client has taken nothing of a batch."""
+    """Timer: the client has taken nothing of a batch, or not the goodbye."""
 
 
 class Connection(Actor):
@@ -121,12 +122,14 @@ class Connection(Actor):
         settings: GatewaySettings,
         services: GatewayServices,
         *,
-        turn_away: Refusal | None,
+        turn_away: Refusal | None = None,
     ) -> None:
         self._stream = stream
         self.settings = settings
         self.services = services
         self._turn_away = turn_away
+        self._head_read = False
+        self._draining: float | None = None
         self._socket: Socket | None = None
         self._outbound = Outbound()
         self._awake = ParkingLot()
@@ -158,19 +161,22 @@ class Connection(Actor):
             case Deliver():
                 self._conversation.deliver(message)
             case Frame(text):
-                self._conversation.hear(text)
+                if self._closing is None:
+                    self._conversation.hear(text)
             case Replied():
                 message.tag(message)
+            case Later(call):
+                call()
             case _Opened(socket):
                 self._open(socket)
-            case _Drained():
-                self._conversation.written()
             case _Pulse():
-                self._pulse()
-            case Restarted() | _AttachAgain():
-                self._conversation.attach_again()
+                self.write(PING)
+            case _Listen():
+                self._listen()
+            case Restarted():
+                self._conversation.context_restarted()
             case Ended():
-                self.close(CONNECTION_FAILED)
+                self._conversation.context_ended()
             case _NoHello():
                 self.close(NO_HELLO)
             case _SendOverdue():
@@ -196,6 +202,7 @@ class Connection(Actor):
         except BadHead as error:
             await self._refuse(error.refusal)
             return
+        self._head_read = True
         judged = admission.judge(head, settings.policy)
         if isinstance(judged, Refusal):
             await self._refuse(judged)
@@ -245,33 +252,34 @@ class Connection(Actor):
         self.timer("hello", self.settings.hello_within, _NoHello())
         interval = self.settings.heartbeat_interval
         self.timer("pulse", interval, _Pulse(), every=interval)
+        self._listen()
+        if self._draining is not None:
+            self._drain(self._draining)
+
+    def greeted(self) -> None:
+        """`hello` was valid: the client has done its part."""
+        self.cancel_timer("hello")
 
     def opened(self) -> None:
-        """`hello` was valid and `welcome` is on its way."""
-        self.cancel_timer("hello")
+        """`welcome` is on its way."""
         assert self._socket is not None
         self._socket.opened(self.settings.limits.frame_bytes)
 
-    def attach_later(self, seconds: float) -> None:
-        """The context waits to restart."""
-        self.timer("attach", seconds, _AttachAgain())
+    def later(self, key: str, seconds: float, call: Callable[[], None]) -> None:
+        """Have `call` called in so many seconds."""
+        self.timer(key, seconds, Later(call))
 
     # --- writing
 
-    def write(self, frame: bytes, *, counts: bool = True) -> None:
-        """Queue a frame. Too much of what counts closes the connection with 4413."""
+    def write(self, frame: bytes, *, durable: bool = False, counts: bool = True) -> None:
+        """Queue a frame. Too much of what counts closes the connection with 4413; behind a close nothing is queued."""
         if self._closing is not None:
             return
-        self._outbound.add(frame, counts=counts)
+        self._outbound.add(frame, durable=durable, counts=counts)
         if self._outbound.waiting > self.settings.limits.outbound_bytes:
             self._abort(TOO_SLOW)
         elif not self._sending:
             self._awake.unpark()
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything has been handed to the socket."""
-        return not self._outbound and not self._sending
 
     async def _write(self) -> None:
         """Send what waits, a batch at a time; then close if that was asked for."""
@@ -285,25 +293,25 @@ class Connection(Actor):
                     await socket.close(*self._closing)
                     return
                 self._conversation.caught_up()
-                await self._awake.park()
+                if not self._outbound:
+                    await self._awake.park()
         except Closed:
             return
 
-    async def _send(self, socket: Socket, batch: list[bytes]) -> None:
+    async def _send(self, socket: Socket, batch: Batch) -> None:
         self._sending = True
         self.timer("send", self.settings.send_within, _SendOverdue())
         try:
-            if batch == [PING]:
+            if batch.is_ping:
                 await socket.ping()
-            else:
-                await socket.send_batch(batch)
+                return
+            await socket.send_batch(batch.frames)
         finally:
             self._sending = False
             self.cancel_timer("send")
-
-    def replay_wanted(self) -> None:
-        """The writing task has caught up while more of the log waits to be read."""
-        self.ref.tell(_Drained())
+        counters = self.services.counters
+        counters.events_sent += batch.durable
+        counters.ephemeral_sent += len(batch.frames) - batch.durable
 
     # --- closing
 
@@ -312,7 +320,7 @@ class Connection(Actor):
         if self._closing is None:
             self._closing = (code, CLOSES[code].why if reason is None else reason)
             self._detach()
-            self.timer("send", FAREWELL, _SendOverdue())
+            self.timer("farewell", FAREWELL, _SendOverdue())
             self._awake.unpark()
 
     def _abort(self, code: int) -> None:
@@ -330,27 +338,35 @@ class Connection(Actor):
         await self._socket.close(*self._closing)
 
     def _detach(self) -> None:
-        self.cancel_timer("pulse")
-        self.cancel_timer("hello")
-        context = self._conversation.context
-        if context is not None:
-            context.tell(Detach(self.ref))
+        for timer in ("pulse", "listen", "hello"):
+            self.cancel_timer(timer)
+        self._conversation.detach()
 
     def _drain(self, retry_after: float) -> None:
+        """Say goodbye. What is no WebSocket yet will be none; plain HTTP under way is finished."""
+        self._draining = retry_after
+        self._turn_away = LEAVING
         if self._socket is None:
+            self.later("head", HEAD_GRACE, self._stop_without_head)
             return
         if self._conversation.welcomed:
             own = round(self.system.rng.uniform(0.0, retry_after), 3)
             self.write(encode(draining(self.services.stamps.stamp(), retry_after=own)))
         self.close(DRAINING)
 
-    def _pulse(self) -> None:
+    def _stop_without_head(self) -> None:
+        if not self._head_read:
+            self.stop("the daemon is draining")
+
+    def _listen(self) -> None:
+        """Close if the client has been silent for too long; else look again when it would have been."""
         assert self._socket is not None
-        silent = self.now() - self._socket.statistics().last_received
-        if silent >= self.settings.silent_intervals * self.settings.heartbeat_interval:
+        silence = self.settings.silent_intervals * self.settings.heartbeat_interval
+        left = self._socket.statistics().last_received + silence - self.now()
+        if left <= 0:
             self.close(SILENT)
         else:
-            self.write(PING)
+            self.timer("listen", left, _Listen())
 
     def _task_ended(self, ended: TaskEnded) -> None:
         if ended.error is not None:

@@ -9,26 +9,49 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
-from actors.gateway.rules import BAD_FRAMES_A_MINUTE, MINUTE, CommandRate, Plan, TooFast, Window, plan_resume
-from actors.protocol.codes import BAD_FRAMES, CONNECTION_FAILED, RATE_IGNORED, TOO_SLOW, ErrorCode
-from actors.protocol.commands import ACK, DEFAULT_USER, HEARTBEAT, HELLO, START_RUN, Ack, Hello
+from actors.gateway.joining import Broken, Joining
+from actors.gateway.rules import (
+    BAD_FRAMES_A_MINUTE,
+    MINUTE,
+    REFUSALS_A_MINUTE,
+    CommandRate,
+    Plan,
+    TooFast,
+    Window,
+    plan_resume,
+)
+from actors.protocol.codes import BAD_FRAMES, CONNECTION_FAILED, RATE_IGNORED, ErrorCode
+from actors.protocol.commands import ACK, CANCEL_RUN, DEFAULT_USER, HEARTBEAT, HELLO, START_RUN, Ack, Hello
 from actors.protocol.connection_events import error, gap, heartbeat, reply, welcome
 from actors.protocol.decode import Command, Rejected, decode
 from actors.protocol.event_types import GapReason
-from actors.protocol.events import Event, encode, with_seq
+from actors.protocol.events import Event, encode
 from actors.storage.journal import Read
-from actors.users.messages import Attach, Attached, CommandError, Deliver, Handle, Locate, OutcomeUnknown
-from runtime import Refused, Replied, Restarting
+from actors.users.messages import (
+    Acked,
+    Attach,
+    Attached,
+    CommandError,
+    Deliver,
+    Detach,
+    Handle,
+    Locate,
+    OutcomeUnknown,
+)
+from runtime import Dead, NotAccepted, Refused, Replied
 
 if TYPE_CHECKING:
     from actors.gateway.connection import Connection
+    from actors.gateway.joining import Out
     from runtime import Ref
 
 ATTACH_WITHIN: Final = 10.0
 HANDLE_WITHIN: Final = 60.0
 READ_WITHIN: Final = 30.0
-PAGE: Final = 200
 ATTACH_AGAIN: Final = 0.2
+READ_AGAIN: Final = 0.5
+DURABLE_COMMANDS: Final = frozenset({START_RUN, CANCEL_RUN})
+"""Those that change something for good: it matters whether they were carried out."""
 ROLE: Final = "operator"
 """In development mode every user is operator."""
 TIER: Final = "enterprise"
@@ -40,60 +63,72 @@ LOST: Final = {
 
 
 class Conversation:
-    """The protocol's state on one connection: `opening`, `joining` (hello heard, not attached), `open`."""
+    """The protocol's state on one connection: opening, then joining (hello heard, not attached), then open."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._hello: Command | None = None
         self.user: str | None = None
         self._client_id = ""
-        self.context: Ref[Any] | None = None
+        self._context: Ref[Any] | None = None
+        self._attaching = False
+        self._attach_until = 0.0
         self.welcomed = False
-        self._early: list[Command] = []
-        self._bad = Window(MINUTE)
+        self._early: list[Command | Rejected] = []
         limits = connection.settings.limits
+        self._most_early = limits.commands_per_minute + REFUSALS_A_MINUTE
+        self._bad = Window(MINUTE)
         self._rate = CommandRate(limits.commands_per_minute, limits.in_flight)
         self._in_flight = 0
-        self._epoch = ""
-        self._last_seq = 0
-        self._replay_to = 0
-        self._reading = False
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._joining = Joining(limits.outbound_bytes)
 
     # --- what comes in
 
     def hear(self, text: str) -> None:
         """One text message of the client."""
+        heard: Command | Rejected
         try:
-            command = decode(text)
+            heard = decode(text)
         except Rejected as rejected:
-            self._rejected(rejected)
-            return
+            heard = rejected.with_traceback(None)
         if self._hello is None:
-            self._greet(command)
-        elif command.type == HELLO:
-            again = "You have said hello already."
-            self._rejected(Rejected(ErrorCode.BAD_REQUEST, again, command.id))
-        elif not self.welcomed:
-            self._early.append(command)
+            self._greet(heard)
+        elif self.welcomed:
+            self._answer(heard)
+        elif len(self._early) < self._most_early:
+            self._early.append(heard)
         else:
-            self._carry_out(command)
+            self._connection.close(RATE_IGNORED)
 
-    def _rejected(self, rejected: Rejected) -> None:
+    def _answer(self, heard: Command | Rejected) -> None:
+        if isinstance(heard, Command) and heard.type == HELLO:
+            heard = Rejected(ErrorCode.BAD_REQUEST, "You have said hello already.", heard.id)
+        if isinstance(heard, Command):
+            self._carry_out(heard)
+        else:
+            self._say_rejected(heard)
+            if heard.counts and self._bad.add(self._connection.now()) >= BAD_FRAMES_A_MINUTE:
+                self._connection.close(BAD_FRAMES)
+
+    def _say_rejected(self, rejected: Rejected) -> None:
         self._say_error(rejected.code, rejected.reply_to, content=rejected.message, fields=rejected.fields)
-        full = rejected.counts and self._bad.add(self._connection.now()) >= BAD_FRAMES_A_MINUTE
-        if self._hello is None or full:
-            self._connection.close(BAD_FRAMES)
 
-    def _greet(self, command: Command) -> None:
-        if not isinstance(command.body, Hello):
-            self._rejected(Rejected(ErrorCode.BAD_REQUEST, "Please say hello first.", command.id))
+    # --- opening
+
+    def _greet(self, heard: Command | Rejected) -> None:
+        if isinstance(heard, Command) and not isinstance(heard.body, Hello):
+            heard = Rejected(ErrorCode.BAD_REQUEST, "Please say hello first.", heard.id)
+        if isinstance(heard, Rejected):
+            self._say_rejected(heard)
+            self._connection.close(BAD_FRAMES)
             return
-        hello = command.body
-        self._hello = command
+        hello = heard.body
+        assert isinstance(hello, Hello)
+        self._hello = heard
         self.user = DEFAULT_USER if hello.user_id is UNSET else hello.user_id
         self._client_id = self._connection.services.stamps.id() if hello.client_id is UNSET else hello.client_id
+        self._connection.greeted()
+        self._attach_until = self._connection.now() + ATTACH_WITHIN
         self._locate()
 
     def _locate(self) -> None:
@@ -104,57 +139,76 @@ class Conversation:
         if replied.error is not None:
             self._cannot_attach(replied)
             return
-        self.context = replied.value
+        self._context = replied.value
+        self._attach()  # before it is watched: a context that was about to end for idleness wakes by this
         self._connection.watch(replied.value)
-        self._attach()
+
+    # --- attaching
 
     def _attach(self) -> None:
-        """Have the context send its events here; what is said before the answer is refused is kept."""
-        assert self.context is not None
+        """Have the context send its events here. One such request at a time: a second would register twice."""
+        if self._attaching:
+            return
+        self._attaching = True
+        assert self._context is not None
         attach = Attach(self._connection.ref, self._client_id)
-        self._connection.request(self.context, attach, ATTACH_WITHIN, tag=self._attached)
+        self._connection.request(self._context, attach, ATTACH_WITHIN, tag=self._attached)
 
     def _cannot_attach(self, replied: Replied) -> None:
-        """No context to be had now: say so and let the client come back."""
-        if self.welcomed and isinstance(replied.error, Restarting):
-            self._connection.attach_later(replied.error.retry_after + ATTACH_AGAIN)
-            return
-        reply_to = self._hello.id if self._hello is not None and not self.welcomed else None
-        self._say_error(ErrorCode.UNAVAILABLE, reply_to, retry_after=1.0)
-        self._connection.close(CONNECTION_FAILED)
+        """No context to be had now. A crash is waited out; trouble with storage, before `welcome`, is said."""
+        connection = self._connection
+        retry_after = getattr(replied.error, "retry_after", 0.0) + ATTACH_AGAIN
+        if self.welcomed:
+            if not isinstance(replied.error, Dead):  # else `Ended` has come or will
+                connection.later("attach", retry_after, self._attach)
+        elif isinstance(replied.error, Refused) or connection.now() + retry_after >= self._attach_until:
+            assert self._hello is not None
+            self._say_error(ErrorCode.UNAVAILABLE, self._hello.id, retry_after=1.0)
+            connection.close(CONNECTION_FAILED)
+        else:
+            connection.later("attach", retry_after, self._locate)
 
-    # --- attached
+    def context_restarted(self) -> None:
+        """What was sent by the dead incarnation, and did not arrive, comes from the log."""
+        if self.welcomed:
+            self._joining.detached()
+            self._attach()
+
+    def context_ended(self) -> None:
+        """The context was given up, or its supervisor has restarted. Before `welcome`, the request has failed too."""
+        if self.welcomed:
+            self._connection.close(CONNECTION_FAILED)
+
+    def detach(self) -> None:
+        """The connection closes: want no more events."""
+        if self._context is not None:
+            self._context.tell(Detach(self._connection.ref))
 
     def _attached(self, replied: Replied) -> None:
+        self._attaching = False
         if replied.error is not None:
             self._cannot_attach(replied)
             return
-        attached: Attached = replied.value
+        self._connection.cancel_timer("attach")
         if self.welcomed:
-            self._attached_again(attached)
-            return
+            self._pass_on(self._joining.again(replied.value))
+            self._read_on()
+        else:
+            self._open(replied.value)
+
+    def _open(self, attached: Attached) -> None:
         assert self._hello is not None
         hello = self._hello.body
         assert isinstance(hello, Hello)
         plan = plan_resume(None if hello.resume is UNSET else hello.resume, attached)
-        self._epoch = attached.epoch
         self._welcome(plan, attached)
-        self._last_seq = plan.after
-        self._replay_to = attached.seq
-        self._live(attached.live)
-        self._replay()
+        if plan.resumed:
+            self._acked(plan.after)
+        self._pass_on(self._joining.begin(plan.after, attached))
+        self._read_on()
         early, self._early = self._early, []
-        for command in early:
-            self._carry_out(command)
-
-    def _attached_again(self, attached: Attached) -> None:
-        """The context has restarted: go on behind the last event that was queued for the client."""
-        if attached.epoch != self._epoch or attached.seq < self._last_seq or attached.first > self._last_seq + 1:
-            self._connection.close(CONNECTION_FAILED)
-            return
-        self._replay_to = attached.seq
-        self._live(attached.live)
-        self._replay()
+        for heard in early:
+            self._answer(heard)
 
     def _welcome(self, plan: Plan, attached: Attached) -> None:
         connection = self._connection
@@ -193,63 +247,6 @@ class Conversation:
         stamp = self._connection.services.stamps.stamp()
         self._say(gap(stamp, reason, content=LOST[reason], from_seq=lost_from, to_seq=lost_to))
 
-    # --- replay
-
-    def _live(self, frames: tuple[bytes, ...]) -> None:
-        for frame in frames:
-            self._hold(frame)
-
-    def _hold(self, frame: bytes) -> None:
-        self._held.append(frame)
-        self._held_bytes += len(frame)
-        if self._held_bytes > self._connection.settings.limits.outbound_bytes:
-            self._connection.close(TOO_SLOW)
-
-    def _replay(self) -> None:
-        """Read the next page of the log, or end the replay."""
-        if self._last_seq >= self._replay_to:
-            held, self._held = self._held, []
-            self._held_bytes = 0
-            for frame in held:
-                self._connection.write(frame)
-            return
-        assert self.user is not None
-        self._reading = True
-        limit = min(PAGE, self._replay_to - self._last_seq)
-        page = Read(self.user, self._last_seq, limit)
-        self._connection.request(self._connection.services.journal, page, READ_WITHIN, tag=self._page)
-
-    def _page(self, replied: Replied) -> None:
-        self._reading = False
-        if replied.error is not None:
-            self._connection.close(CONNECTION_FAILED)
-            return
-        for stored in replied.value:
-            if stored.seq != self._last_seq + 1:
-                break
-            self._last_seq = stored.seq
-            self._connection.services.counters.events_sent += 1
-            self._connection.write(with_seq(stored.body, stored.seq), counts=False)
-        else:
-            if self._last_seq >= self._replay_to:
-                self._replay()
-            return
-        self._connection.close(CONNECTION_FAILED)  # a hole: the log was cut meanwhile
-
-    @property
-    def _replaying(self) -> bool:
-        return not self.welcomed or self._last_seq < self._replay_to
-
-    def caught_up(self) -> None:
-        """Called by the writing task when nothing waits: the client has taken the last page."""
-        if self.welcomed and self._replaying and not self._reading:
-            self._connection.replay_wanted()
-
-    def written(self) -> None:
-        """The client has taken what there was: go on with the replay."""
-        if self._replaying and not self._reading and self._connection.idle:
-            self._replay()
-
     # --- events
 
     def deliver(self, message: Deliver) -> None:
@@ -263,33 +260,33 @@ class Conversation:
                 owner=message.owner,
             )
             return
-        if message.seq is None:
-            self._connection.services.counters.ephemeral_sent += 1
-            if self._held or self._replaying:
-                self._hold(message.frame)
-            else:
-                self._connection.write(message.frame)
-            return
-        if self._replaying:
-            self._hold(message.frame)
-            self._replay_to_held(message.seq)
-            return
-        if message.seq != self._last_seq + 1:
-            self._connection.close(TOO_SLOW)  # this mailbox was full once: the client resumes and misses nothing
-            return
-        self._last_seq = message.seq
-        self._connection.services.counters.events_sent += 1
-        self._connection.write(message.frame)
+        self._pass_on(self._joining.deliver(message))
 
-    def _replay_to_held(self, seq: int) -> None:
-        """A durable event came during the replay: it is in the log already, so the replay goes on up to it."""
-        self._held.pop()
-        self._replay_to = seq
+    def _pass_on(self, outs: list[Out] | Broken) -> None:
+        if isinstance(outs, Broken):
+            self._connection.close(outs.code)
+            return
+        for out in outs:
+            self._connection.write(out.frame, durable=out.seq is not None, counts=not out.replayed)
 
-    def attach_again(self) -> None:
-        """The context has restarted, or the time to try again has come."""
+    def caught_up(self) -> None:
+        """Called by the writing task when the client has taken what there was: the next page may be read."""
         if self.welcomed:
-            self._attach()
+            self._read_on()
+
+    def _read_on(self) -> None:
+        wanted = self._joining.next_page()
+        if wanted is not None:
+            assert self.user is not None
+            page = Read(self.user, wanted.after, wanted.limit)
+            self._connection.request(self._connection.services.journal, page, READ_WITHIN, tag=self._page)
+
+    def _page(self, replied: Replied) -> None:
+        if replied.error is None:
+            self._pass_on(self._joining.page(replied.value))
+        else:  # the journal has crashed, or storage is in trouble: the client waits with us
+            self._joining.not_read()
+            self._connection.later("page", READ_AGAIN, self._read_on)
 
     # --- commands
 
@@ -307,17 +304,23 @@ class Conversation:
             stamps = connection.services.stamps
             self._say(heartbeat(stamps.stamp(), reply_to=command.id, server_time=stamps.wall()))
         elif isinstance(command.body, Ack):
-            if command.body.seq > self._last_seq:
+            if command.body.seq > self._joining.last:
                 above = "You acknowledge an event that was not sent to you yet."
                 self._say_error(ErrorCode.BAD_REQUEST, command.id, content=above)
+            else:
+                self._acked(command.body.seq)
         elif command.body is None:
             self._say_error(ErrorCode.UNAVAILABLE, command.id)
         else:
             self._in_flight += 1
-            assert self.context is not None
+            assert self._context is not None
             connection.request(
-                self.context, Handle(command), HANDLE_WITHIN, tag=lambda replied: self._handled(command, replied)
+                self._context, Handle(command), HANDLE_WITHIN, tag=lambda replied: self._handled(command, replied)
             )
+
+    def _acked(self, seq: int) -> None:
+        assert self._context is not None
+        self._context.tell(Acked(self._client_id, seq))
 
     def _handled(self, command: Command, replied: Replied) -> None:
         self._in_flight -= 1
@@ -331,8 +334,8 @@ class Conversation:
             self._say_error(
                 why.code, command.id, content=why.content, fields=fields, retry_after=why.retry_after, details=details
             )
-        elif command.type == START_RUN or (isinstance(problem, Refused) and isinstance(problem.reason, OutcomeUnknown)):
-            self._connection.close(CONNECTION_FAILED)  # perhaps it was done: the client's repeat settles it
+        elif perhaps_done(command, problem):
+            self._connection.close(CONNECTION_FAILED)  # the client's repeat settles it
         else:
             self._say_error(ErrorCode.UNAVAILABLE, command.id, retry_after=1.0)
 
@@ -359,3 +362,10 @@ class Conversation:
                 stamp, code, content=content, reply_to=reply_to, fields=fields, retry_after=retry_after, details=details
             )
         )
+
+
+def perhaps_done(command: Command, problem: Exception) -> bool:
+    """Whether a command that came out so may have been carried out: then nothing may be said of it."""
+    if isinstance(problem, Refused):
+        return isinstance(problem.reason, OutcomeUnknown)
+    return command.type in DURABLE_COMMANDS and not isinstance(problem, NotAccepted)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from actors.gateway.connection import Connection, GatewayServices, GatewaySettings
-from actors.gateway.messages import Accepted, Drain
-from actors.gateway.refusal import Refusal
-from runtime import Actor, Mailbox, TaskEnded
+from actors.gateway.messages import FULL, LEAVING, Accepted, Drain
+from runtime import Actor, ActorError, Mailbox, TaskEnded
 from supervisors import ChildSpec, DynamicSupervisor, Intensity, Restart, Strategy, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from actors.gateway.refusal import Refusal
     from runtime import Reason, Ref, ReplyTo
 
 NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -27,7 +27,6 @@ BREATHE: Final = 0.1
 """Seconds without accepting after the system had no more file handles or memory."""
 HANDOVER_WITHIN: Final = 30.0
 CONNECTION_MAILBOX: Final = Mailbox(2048)
-COME_BACK: Final = 5.0
 CONNECTION_SHUTDOWN: Final = 2.0
 
 
@@ -56,13 +55,21 @@ class Listener(Actor):
                     raise
                 await trio.sleep(BREATHE)
                 continue
-            handed = False
-            try:
-                await self._connections.send(Accepted(stream), HANDOVER_WITHIN)
-                handed = True
-            finally:
-                if not handed:
-                    await trio.aclose_forcefully(stream)
+            if not await self._hand_over(stream):
+                await trio.sleep(BREATHE)
+
+    async def _hand_over(self, stream: trio.SocketStream) -> bool:
+        """Give a stream to `connections`. False, the stream closed, if nobody took it: the client comes back."""
+        handed = False
+        try:
+            await self._connections.send(Accepted(stream), HANDOVER_WITHIN)
+            handed = True
+        except ActorError:  # they are being restarted, and this actor with them
+            pass
+        finally:
+            if not handed:
+                await trio.aclose_forcefully(stream)
+        return handed
 
 
 class Connections(DynamicSupervisor):
@@ -82,7 +89,7 @@ class Connections(DynamicSupervisor):
     async def receive(self, message: Any) -> object:
         match message:
             case Accepted(stream):
-                await self._begin(stream)
+                self._begin(stream)
             case Drain():
                 self._draining = True
                 self._drained.append(self.defer())
@@ -103,10 +110,10 @@ class Connections(DynamicSupervisor):
                 reply.answer(True)
             self._drained.clear()
 
-    async def _begin(self, stream: trio.SocketStream) -> None:
+    def _begin(self, stream: trio.SocketStream) -> None:
         here = len(self._cell.children)
         if here >= self._most + self._spare:  # not even somebody to say no
-            await trio.aclose_forcefully(stream)
+            stream.socket.close()
             return
         turn_away = self._refusal(here)
         settings, services = self._settings, self._services()
@@ -122,12 +129,8 @@ class Connections(DynamicSupervisor):
 
     def _refusal(self, here: int) -> Refusal | None:
         if self._draining:
-            return Refusal(503, "unavailable", "The daemon is going down for a moment.", retry_after=COME_BACK)
-        if here >= self._most:
-            return Refusal(
-                503, "unavailable", "There are too many connections. Please try later.", retry_after=COME_BACK
-            )
-        return None
+            return LEAVING
+        return FULL if here >= self._most else None
 
 
 def gateway_spec(

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 import trio
+
+from actors.gateway.refusal import Refusal
+
+COME_BACK: Final = 5.0
+LEAVING: Final = Refusal(503, "unavailable", "The daemon is going down for a moment.", retry_after=COME_BACK)
+FULL: Final = Refusal(503, "unavailable", "There are too many connections. Please try later.", retry_after=COME_BACK)
 
 
 @attrs.frozen(eq=False)

@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+import attrs
+
 BATCH_BYTES: Final = 65_536
 """Bytes written with one system call, at least one frame."""
 
 PING: Final = b""
 """Stands for a ping among the frames."""
+
+
+@attrs.frozen
+class Batch:
+    """Frames to be written together, or one ping; `durable` of them are durable events."""
+
+    frames: list[bytes]
+    durable: int
+
+    @property
+    def is_ping(self) -> bool:
+        return self.frames == [PING]
 
 
 class Outbound:
@@ -18,34 +32,35 @@ class Outbound:
     __slots__ = ("_frames", "waiting")
 
     def __init__(self) -> None:
-        self._frames: deque[tuple[bytes, bool]] = deque()
+        self._frames: deque[tuple[bytes, bool, bool]] = deque()
         self.waiting = 0
         """Bytes that count against `limits.outbound_bytes`."""
 
     def __bool__(self) -> bool:
         return bool(self._frames)
 
-    def add(self, frame: bytes, *, counts: bool = True) -> None:
-        self._frames.append((frame, counts))
+    def add(self, frame: bytes, *, durable: bool = False, counts: bool = True) -> None:
+        self._frames.append((frame, durable, counts))
         if counts:
             self.waiting += len(frame)
 
-    def take(self) -> list[bytes]:
+    def take(self) -> Batch:
         """The next batch to write. What is taken does not count any more: it is at most one batch."""
-        batch: list[bytes] = []
-        size = 0
-        while self._frames and (not batch or size + len(self._frames[0][0]) <= BATCH_BYTES):
-            frame, counts = self._frames[0]
-            if frame == PING and batch:
+        frames: list[bytes] = []
+        durable_frames = size = 0
+        while self._frames and (not frames or size + len(self._frames[0][0]) <= BATCH_BYTES):
+            frame, durable, counts = self._frames[0]
+            if frame == PING and frames:
                 break
             self._frames.popleft()
             if counts:
                 self.waiting -= len(frame)
-            batch.append(frame)
+            frames.append(frame)
+            durable_frames += durable
             size += len(frame)
             if frame == PING:
                 break
-        return batch
+        return Batch(frames, durable_frames)
 
     def clear(self) -> None:
         """Drop everything: the client will resume."""

@@ -3,20 +3,27 @@
 from collections.abc import Callable
 from random import Random
 
-from actors.protocol.events import Stamp, new_id, new_stamp
+from actors.protocol.events import Stamp, new_id
+from actors.protocol.timestamp import format_timestamp
 
 
 class Stamps:
-    """Makes ids and stamps. `wall` gives seconds since 1970; `random` is seeded from the system, except in tests."""
+    """Makes ids and stamps. `wall` gives seconds since 1970; `random` is seeded from the system, except in tests.
+
+    An id sorts behind all that were made a millisecond or more before it, also where the clock was set back: runs are
+    told apart by it, those of this daemon and those of earlier ones.
+    """
 
     def __init__(self, random: Random, wall: Callable[[], float]) -> None:
         self._random = random
+        self._latest = 0.0
         self.wall = wall
 
     def stamp(self) -> Stamp:
-        """A fresh stamp for one event."""
-        return new_stamp(self._random, self.wall())
+        """A fresh stamp for one event. Its timestamp is what the clock says."""
+        return Stamp(self.id(), format_timestamp(self.wall()))
 
     def id(self) -> str:
         """A fresh id; ids made later sort later."""
-        return new_id(self._random, self.wall())
+        self._latest = max(self._latest, self.wall())
+        return new_id(self._random, self._latest)

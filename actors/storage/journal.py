@@ -12,12 +12,13 @@ records once more: what is in there already is answered as a repeat.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 import attrs
 import trio
 
-from actors.storage.errors import CommitFailed, CommitUnknown, DatabaseUnavailable, StorageError
+from actors.storage.errors import CommitUnknown, StorageError
 from actors.storage.interface import Appended, KeptReply, Position, Record, Storage, Stored, Trimmed
 from runtime import Actor, Refused
 
@@ -28,13 +29,20 @@ if TYPE_CHECKING:
 
 TRY_AGAIN: Final = 1.0
 """Seconds between two tries to reach storage that is in trouble."""
+TRIMMED_AT_ONCE: Final = 1000
+"""Events that one `TrimLog` forgets at most, so that it never holds up the others for long."""
 
 
 @attrs.frozen
 class StorageTrouble:
-    """Why something was refused. `unavailable`: nothing was done. `unknown`: it may have been."""
+    """Why something was refused.
 
-    kind: str
+    Attributes:
+        kind: `unavailable`, nothing was done; `unknown`, it may have been.
+        detail: for operators.
+    """
+
+    kind: Literal["unavailable", "unknown"]
     detail: str
 
 
@@ -111,7 +119,10 @@ class ListState:
 
 @attrs.frozen
 class TrimLog:
-    """Forget what a user's log keeps beyond its limits. `now` in seconds since 1970."""
+    """Forget what a user's log keeps beyond its limits. `now` in seconds since 1970. Answer: a `Trimmed`.
+
+    At most `TRIMMED_AT_ONCE` events go; if so many have gone, there may be more.
+    """
 
     user: str
     now: float
@@ -119,7 +130,9 @@ class TrimLog:
     max_age: float
 
     def run(self, storage: Storage) -> Trimmed:
-        return storage.trim(self.user, now=self.now, max_events=self.max_events, max_age=self.max_age, limit=1000)
+        return storage.trim(
+            self.user, now=self.now, max_events=self.max_events, max_age=self.max_age, limit=TRIMMED_AT_ONCE
+        )
 
 
 @attrs.frozen
@@ -130,10 +143,6 @@ class StorageStatus:
 @attrs.frozen
 class _TryAgain:
     """The journal's own timer."""
-
-
-QUERIES: Final = (Read, Top, FindReply, GetState, ListState, TrimLog)
-Message: TypeAlias = Append | Read | Top | FindReply | GetState | ListState | TrimLog | StorageStatus
 
 
 class Journal(Actor):
@@ -170,7 +179,7 @@ class Journal(Actor):
             if trouble is not None:
                 self._in_trouble(trouble)
             return answers
-        return [self._trouble if isinstance(message, StorageStatus) else Refused(self._trouble) for message in messages]
+        return [_while_in_trouble(message, self._trouble) for message in messages]
 
     def inspect(self) -> dict[str, Any]:
         return {"storage": "ok" if self._trouble is None else self._trouble.detail}
@@ -178,14 +187,15 @@ class Journal(Actor):
     # --- trouble
 
     def _in_trouble(self, trouble: StorageTrouble) -> None:
-        self._trouble = trouble
+        """From now on everything is refused before it is touched, whatever became of what was in hand."""
+        self._trouble = StorageTrouble("unavailable", trouble.detail)
         self.timer("again", TRY_AGAIN, _TryAgain())
 
     async def _recover(self) -> None:
         """Open the database, or look whether it works again."""
         try:
             await trio.to_thread.run_sync(self._open)
-        except StorageError as error:
+        except (StorageError, OSError) as error:
             self._in_trouble(StorageTrouble("unavailable", str(error)))
         else:
             self._trouble = None
@@ -199,44 +209,35 @@ class Journal(Actor):
 
     # --- in the worker thread
 
-    def _work_off(self, messages: list[Message]) -> tuple[list[object], StorageTrouble | None]:
-        """The answers, and the trouble that began on the way: everything after it is refused."""
+    def _work_off(self, messages: list[Any]) -> tuple[list[object], StorageTrouble | None]:
+        """The answers, and the trouble that began on the way: everything behind it is refused untouched."""
         answers: list[object] = []
         trouble: StorageTrouble | None = None
-        index = 0
-        while index < len(messages):
-            message = messages[index]
-            if trouble is not None:
-                answers.append(trouble if isinstance(message, StorageStatus) else Refused(trouble))
-                index += 1
-            elif isinstance(message, Append):
-                run = [message]
-                while len(run) + index < len(messages) and isinstance(messages[index + len(run)], Append):
-                    run.append(messages[index + len(run)])  # type: ignore[arg-type]
+        while trouble is None and len(answers) < len(messages):
+            message = messages[len(answers)]
+            if isinstance(message, Append):
+                run = list(takewhile(lambda each: isinstance(each, Append), messages[len(answers) :]))
                 outcome, trouble = self._commit(run)
                 answers += outcome
-                index += len(run)
             else:
                 answer, trouble = self._query(message)
                 answers.append(answer)
-                index += 1
+        if trouble is not None:
+            untouched = StorageTrouble("unavailable", trouble.detail)
+            answers += [_while_in_trouble(message, untouched) for message in messages[len(answers) :]]
         return answers, trouble
 
     def _commit(self, run: list[Append]) -> tuple[list[object], StorageTrouble | None]:
+        """Commit neighbouring appends as one transaction."""
         records = [record for append in run for record in append.records]
         try:
-            outcomes = self._append(records)
-        except (CommitFailed, DatabaseUnavailable) as error:
-            trouble = StorageTrouble("unavailable", str(error))
-        except StorageError as error:
+            outcomes = iter(self._append(records))
+        except CommitUnknown as error:
             trouble = StorageTrouble("unknown", str(error))
+        except StorageError as error:  # of all others storage promises that nothing was committed
+            trouble = StorageTrouble("unavailable", str(error))
         else:
-            begin = 0
-            answers: list[object] = []
-            for append in run:
-                answers.append(tuple(outcomes[begin : begin + len(append.records)]))
-                begin += len(append.records)
-            return answers, None
+            return [tuple(islice(outcomes, len(append.records))) for append in run], None
         return [Refused(trouble) for _ in run], trouble
 
     def _append(self, records: list[Record]) -> list[Appended]:
@@ -247,16 +248,20 @@ class Journal(Actor):
             try:
                 self._storage.reopen()
                 return self._storage.append(records)
-            except StorageError as error:  # still nobody knows whether the first time went through
+            except (StorageError, OSError) as error:  # still nobody knows whether the first time went through
                 raise CommitUnknown(str(error)) from error
 
-    def _query(self, message: Message) -> tuple[object, StorageTrouble | None]:
+    def _query(self, query: StorageStatus | Query) -> tuple[object, StorageTrouble | None]:
         assert self._storage is not None
-        if isinstance(message, StorageStatus):
+        if isinstance(query, StorageStatus):
             return None, None
-        assert not isinstance(message, Append)
         try:
-            return message.run(self._storage), None
+            return query.run(self._storage), None
         except StorageError as error:
             trouble = StorageTrouble("unavailable", str(error))
             return Refused(trouble), trouble
+
+
+def _while_in_trouble(message: object, trouble: StorageTrouble) -> object:
+    """What is answered without touching storage."""
+    return trouble if isinstance(message, StorageStatus) else Refused(trouble)

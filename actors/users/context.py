@@ -6,11 +6,12 @@ events, and the next batch is everything that came meanwhile. Ephemeral events q
 before them.
 
 Trouble with storage does not fail a context. What producers offered stays in the outbox and is offered to the journal
-again; a command, which somebody is waiting for, is refused as `unavailable`.
+again; a command, which somebody is waiting for, is refused as `unavailable`, if it is certain that nothing was done.
 
 After a crash the new incarnation takes the top of the log as released. Its producers have had no answer and offer
 again, its connections have seen `Restarted` and attach again, with the last position they have; what had been committed
-and not released reaches them from the log.
+and not released reaches them from the log. The journal answers in the order in which it is asked: whatever an earlier
+incarnation had under way there lies below that top.
 """
 
 from __future__ import annotations
@@ -22,30 +23,45 @@ import attrs
 from actors.protocol.codes import ErrorCode
 from actors.protocol.commands import CANCEL_RUN, GET_RUN, LIST_RUNS, START_RUN
 from actors.protocol.events import with_seq
-from actors.storage.interface import Appended, Effect, Record
-from actors.storage.journal import Append, ListState, StorageTrouble, Top, TrimLog
+from actors.storage.interface import Record
+from actors.storage.journal import TRIMMED_AT_ONCE, Append, ListState, StorageTrouble, Top, TrimLog
+from actors.users.devices import Devices
 from actors.users.keys import OPEN, runs_of
-from actors.users.live import LiveTexts
-from actors.users.messages import Attach, Attached, CommandError, Deliver, Detach, Emit, Handle, OutcomeUnknown, Sync
+from actors.users.messages import (
+    Acked,
+    Attach,
+    CommandError,
+    Detach,
+    Emit,
+    Handle,
+    Item,
+    Later,
+    OutcomeUnknown,
+    Sync,
+)
 from actors.users.outbox import Entry, Outbox
 from actors.users.run_commands import RunCommands
-from runtime import Actor, Ended, Refused, Replied, Restarted
+from runtime import Actor, Ended, NotAccepted, Refused, Replied, Restarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.operations.counters import DaemonCounters
     from actors.protocol.decode import Command
-    from actors.protocol.events import Event
     from actors.protocol.stamps import Stamps
     from actors.storage.interface import Position
     from actors.workflows.definitions import WorkflowDefinition
     from runtime import Ref
 
 COMMIT_WITHIN: Final = 60.0
+ATTACH_WITHIN: Final = 10.0
 OFFER_AGAIN: Final = 0.5
 """Seconds before what storage did not take is offered again."""
 TRIM_EVERY: Final = 600.0
+
+
+class LogReplaced(Exception):
+    """Another log has taken the place of the user's: what this incarnation knows of it means nothing any more."""
 
 
 @attrs.frozen
@@ -66,16 +82,6 @@ class Services:
     stamps: Stamps
     workflows: dict[str, WorkflowDefinition]
     counters: DaemonCounters
-
-
-@attrs.frozen
-class _OfferAgain:
-    """Timer: offer to the journal what it did not take."""
-
-
-@attrs.frozen
-class _AskTop:
-    """Timer: ask the journal again how the log stands."""
 
 
 @attrs.frozen
@@ -102,71 +108,76 @@ class UserContext(Actor):
         self._settings = settings
         self.services = services
         self._outbox = Outbox()
-        self._connections: dict[Ref[Any], str] = {}
-        self._live = LiveTexts()
+        self._devices = Devices(self)
+        self._epoch = ""
+        self._found = 0
+        """The log's top when this incarnation began."""
         self._released: int | None = None
+        """The last seq that was handed to the connections; None until it is known where this incarnation begins."""
         self._active_at = 0.0
         self.commands = RunCommands(self)
 
     async def started(self) -> None:
-        self.request(self.services.journal, Top(self.user), COMMIT_WITHIN, tag=self._top_known)
-        self.request(
-            self.services.journal, ListState(OPEN, prefix=runs_of(self.user)), COMMIT_WITHIN, tag=self.commands.opened
-        )
+        self._trim()
+        self._ask_top()
+        self._ask_open()
         self._active_at = self.now()
         self.timer("idle", self._settings.idle_after, _LookIdle(), every=self._settings.idle_after)
-        self.timer("trim", 0.0, _Trim(), every=TRIM_EVERY)
+        self.timer("trim", TRIM_EVERY, _Trim(), every=TRIM_EVERY)
 
     async def receive(self, message: Any) -> object:
         match message:
             case Emit(items):
-                return self._emit(items)
+                self._emit(items)
             case Replied():
                 message.tag(message)
             case Attach():
-                return self._attach(message)
+                self._attach(message)
             case Handle(command):
                 return self._handle(command)
+            case Acked(_, seq):
+                if self._released is not None:
+                    self.services.counters.events_delivered += self._devices.acked(seq, self._released)
             case Sync():
-                reply = self.defer()
-                self._offer(Entry(None, released=lambda: void(reply.answer(True))))
-            case Detach(connection):
-                self._forget(connection)
-            case Ended(ref) | Restarted(ref):
-                self._forget(ref)
-            case _OfferAgain():
-                self._pump()
-            case _AskTop():
-                self.request(self.services.journal, Top(self.user), COMMIT_WITHIN, tag=self._top_known)
+                self._answer_when_committed()
+            case Detach(ref) | Ended(ref) | Restarted(ref):
+                if self._devices.forget(ref):
+                    self._active_at = self.now()
+            case Later(call):
+                call()
             case _LookIdle():
                 self._look_idle()
             case _Trim():
-                limits = self._settings
-                now = self.services.stamps.wall()
-                self.services.journal.tell(TrimLog(self.user, now, limits.log_events, limits.log_seconds))
+                self._trim()
         return None
 
     def inspect(self) -> dict[str, Any]:
-        return {"connections": len(self._connections), "outbox": len(self._outbox)}
+        return {"connections": len(self._devices), "outbox": len(self._outbox)}
+
+    def later(self, key: object, delay: float, call: Callable[[], None]) -> None:
+        """Have `call` called in `delay` seconds; a new one takes the place of an old one with the same key."""
+        self.timer(key, delay, Later(call))
 
     # --- events on their way out
 
-    def _emit(self, items: tuple[Any, ...]) -> object:
+    def _emit(self, items: tuple[Item, ...]) -> None:
         self._active_at = self.now()
-        reply = self.defer()
-        for item in items:
-            self._outbox.add(Entry(item.event, item.effects))
-        self._offer(Entry(None, released=lambda: void(reply.answer(True))))
-        return None
+        self._count_emitted(self._outbox.add_all(items))
+        self._answer_when_committed()
 
-    def _offer(self, entry: Entry) -> None:
-        self._outbox.add(entry)
+    def _answer_when_committed(self) -> None:
+        """Answer the message in hand when everything that is in the outbox by now has left it."""
+        reply = self.defer()
+
+        def left() -> None:
+            reply.answer(True)
+
+        self._outbox.add(Entry(None, released=left))
         self._pump()
 
     def commit(
         self,
-        event: Event,
-        effects: tuple[Effect, ...],
+        item: Item,
         committed: Callable[[], None],
         refused: Callable[[CommandError | OutcomeUnknown], None],
     ) -> None:
@@ -174,14 +185,18 @@ class UserContext(Actor):
 
         `committed` is called before the event goes to any connection, so that a reply sent there comes first.
         `refused` with `CommandError`: nothing was done, and it is forgotten. With `OutcomeUnknown`: it may have been
-        done, it is offered again, and `committed` may still be called.
+        done, it is offered again, and `committed` follows, or the end of this incarnation.
         """
 
-        def taken_back(trouble: object) -> None:
-            clean = isinstance(trouble, StorageTrouble) and trouble.kind == "unavailable"
-            refused(CommandError(ErrorCode.UNAVAILABLE) if clean else OutcomeUnknown())
+        def told(trouble: object) -> None:
+            refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0) if _is_clean(trouble) else OutcomeUnknown())
 
-        self._offer(Entry(event, effects, released=committed, refused=taken_back))
+        self._outbox.add(Entry(item, released=committed, refused=told))
+        self._count_emitted([item])
+        self._pump()
+
+    def _count_emitted(self, items: list[Item]) -> None:
+        self.services.counters.events_emitted += sum(not item.again for item in items if item.event is not None)
 
     def _pump(self) -> None:
         """Let out what may leave, and have the next batch committed."""
@@ -195,86 +210,102 @@ class UserContext(Actor):
             self.request(self.services.journal, Append(records), COMMIT_WITHIN, tag=self._appended)
 
     def _record(self, entry: Entry) -> Record:
-        assert entry.event is not None
-        return Record(entry.event.id, entry.frame(), (self.user,), entry.effects)
+        item = entry.item
+        assert item is not None
+        if item.event is None:
+            return Record(item.id, None, (), item.effects)
+        return Record(item.id, entry.frame(), (self.user,), item.effects)
 
     def _appended(self, replied: Replied) -> None:
         if replied.error is None:
             self._outbox.committed(replied.value)
             self._pump()
-            return
-        reason = replied.error.reason if isinstance(replied.error, Refused) else replied.error
-        clean = isinstance(reason, StorageTrouble) and reason.kind == "unavailable"
-        self._outbox.failed(reason, clean=clean)
-        self.timer("offer", OFFER_AGAIN, _OfferAgain())
+        else:
+            self._outbox.failed(replied.error, clean=_is_clean(replied.error))
+            self.later("offer", OFFER_AGAIN, self._pump)
 
     def _release(self, entry: Entry) -> None:
-        event = entry.event
-        if event is None:
-            assert entry.released is not None
-            entry.released()
-            return
         if entry.released is not None:
             entry.released()
+        event = None if entry.item is None else entry.item.event
+        if event is None:
+            return
+        self._devices.see(event)
         if not event.durable:
-            self._live.take(event)
-            self._deliver(entry.frame(), None)
+            self._devices.deliver(entry.frame(), None)
             return
         assert entry.outcome is not None
-        self.commands.see(event)
-        seq = self._own_seq(entry.outcome)
         assert self._released is not None
-        if seq <= self._released:
-            return  # an earlier incarnation had it committed: connections have it from the log
-        self._released = seq
-        self._live.take(event)
-        self.services.counters.events_committed += 1
-        self._deliver(with_seq(entry.frame(), seq), seq)
+        self.commands.see(event)
+        ((_, seq),) = entry.outcome.seqs
+        if seq > self._released:
+            self._released = seq
+            self.services.counters.events_committed += 1
+            self._devices.deliver(with_seq(entry.frame(), seq), seq)
+        elif seq <= self._found:
+            # An earlier incarnation had it committed, and ended before it knew: connections have it from the log.
+            self.services.counters.events_committed += 1
 
-    def _own_seq(self, outcome: Appended) -> int:
-        return next((seq for user, seq in outcome.seqs if user == self.user), 0)
+    # --- how things stand
 
-    def _deliver(self, frame: bytes, seq: int | None) -> None:
-        deliver = Deliver(self.user, frame, seq)
-        for connection in self._connections:
-            # A refusal is counted at the connection's mailbox; the connection sees the missing seq and closes.
-            connection.tell(deliver)
+    def _ask_top(self) -> None:
+        self.request(self.services.journal, Top(self.user), COMMIT_WITHIN, tag=self._top_known)
+
+    def _top_known(self, replied: Replied) -> None:
+        if replied.error is not None:
+            self.later("top", OFFER_AGAIN, self._ask_top)
+            return
+        self._begin_at(replied.value)
+        self._pump()
+
+    def _begin_at(self, position: Position) -> int:
+        """Where this incarnation stands; it begins with the first answer, when it has had nothing committed yet."""
+        if self._released is None:
+            self._epoch = position.epoch
+            self._released = self._found = position.seq
+            self._devices.log_found(position.seq)
+        elif position.epoch != self._epoch:
+            raise LogReplaced(self.user)
+        return self._released
+
+    def _ask_open(self) -> None:
+        query = ListState(OPEN, prefix=runs_of(self.user))
+        self.request(self.services.journal, query, COMMIT_WITHIN, tag=self._open_known)
+
+    def _open_known(self, replied: Replied) -> None:
+        if replied.error is None:
+            self.commands.opened(replied.value)
+        else:
+            self.later("open", OFFER_AGAIN, self._ask_open)
+
+    def _trim(self) -> None:
+        limits = self._settings
+        order = TrimLog(self.user, self.services.stamps.wall(), limits.log_events, limits.log_seconds)
+        self.request(self.services.journal, order, COMMIT_WITHIN, tag=self._trimmed)
+
+    def _trimmed(self, replied: Replied) -> None:
+        if replied.error is None and replied.value.events >= TRIMMED_AT_ONCE:
+            self._trim()  # there is more
 
     # --- connections
 
-    def _top_known(self, replied: Replied) -> None:
-        if replied.error is None:
-            self._released = replied.value.seq
-            self._pump()
-        else:
-            self.timer("top", OFFER_AGAIN, _AskTop())
-
-    def _attach(self, message: Attach) -> object:
+    def _attach(self, message: Attach) -> None:
         reply = self.defer()
 
         def top_known(replied: Replied) -> None:
             if replied.error is not None:
                 reply.answer(Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
                 return
-            position: Position = replied.value
-            if self._released is None:  # the journal answers in order: nothing of this incarnation is committed yet
-                self._released = position.seq
-            self._connections[message.connection] = message.client_id
-            self.watch(message.connection)
-            self._active_at = self.now()
-            reply.answer(Attached(position.epoch, position.first, self._released, self._live.frames()))
+            released = self._begin_at(replied.value)
+            if reply.wanted:  # else nobody would know where its events begin
+                self._active_at = self.now()
+                reply.answer(self._devices.attach(message, replied.value, released))
 
-        self.request(self.services.journal, Top(self.user), 10.0, tag=top_known)
-        return None
-
-    def _forget(self, connection: Ref[Any]) -> None:
-        if self._connections.pop(connection, None) is not None:
-            self.unwatch(connection)
-            self._active_at = self.now()
+        self.request(self.services.journal, Top(self.user), ATTACH_WITHIN, tag=top_known)
 
     def _look_idle(self) -> None:
         quiet = self.now() - self._active_at >= self._settings.idle_after
-        if quiet and not self._connections and not len(self._outbox) and not self.commands.active:
+        if quiet and not len(self._devices) and not len(self._outbox) and self.commands.idle:
             self.passivate()
 
     # --- commands
@@ -294,5 +325,8 @@ class UserContext(Actor):
                 return Refused(CommandError(ErrorCode.UNAVAILABLE))
 
 
-def void(_result: object) -> None:
-    """For callbacks whose result says nothing."""
+def _is_clean(error: object) -> bool:
+    """Whether an append that came out so has certainly done nothing."""
+    if isinstance(error, Refused):
+        return isinstance(error.reason, StorageTrouble) and error.reason.kind == "unavailable"
+    return isinstance(error, NotAccepted)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
-from actors.protocol.event_types import AGENT_ENDS, EventType
+from actors.protocol.event_types import AGENT_ENDS, RUN_ENDS, EventType
 from actors.protocol.events import Event, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.protocol.events import Stamp
 
 
 @attrs.define
@@ -28,10 +35,15 @@ class LiveTexts:
         elif event.type == EventType.AGENT_RESPONSE:
             self._texts.pop(event.metadata["message_id"], None)
         elif event.type == EventType.AGENT_STATUS and event.metadata["status"] in AGENT_ENDS:
-            step = (event.run_id, event.metadata.get("step"))
-            for message_id, text in list(self._texts.items()):
-                if (text.last.run_id, text.last.metadata.get("step")) == step:
-                    del self._texts[message_id]
+            self._forget(event.run_id, event.metadata["step"])
+        elif event.type == EventType.RUN_STATUS and event.metadata["status"] in RUN_ENDS:
+            self._forget(event.run_id, None)
+
+    def _forget(self, run_id: str | None, step: str | None) -> None:
+        """Drop the texts of a step, or of a whole run."""
+        for message_id, text in list(self._texts.items()):
+            if text.last.run_id == run_id and step in {None, text.last.metadata["step"]}:
+                del self._texts[message_id]
 
     def _grow(self, event: Event) -> None:
         message_id = event.metadata["message_id"]
@@ -50,9 +62,13 @@ class LiveTexts:
         text.length = offset + len(event.content)
         text.last = event
 
-    def frames(self) -> tuple[bytes, ...]:
-        """For each answer, one delta with offset 0 and all of its text."""
-        return tuple(
-            encode(attrs.evolve(text.last, content="".join(text.pieces), metadata={**text.last.metadata, "offset": 0}))
-            for text in self._texts.values()
-        )
+    def frames(self, stamp: Callable[[], Stamp]) -> tuple[bytes, ...]:
+        """For each answer, one delta with offset 0 and all of its text: events of their own, with fresh stamps."""
+        return tuple(encode(_whole(text, stamp())) for text in self._texts.values())
+
+
+def _whole(text: _Text, stamp: Stamp) -> Event:
+    metadata = {**text.last.metadata, "offset": 0}
+    return attrs.evolve(
+        text.last, id=stamp.id, timestamp=stamp.timestamp, content="".join(text.pieces), metadata=metadata
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -15,18 +16,36 @@ from runtime import Ref
 
 @attrs.frozen
 class Item:
-    """One event on its way to a user's log or connections, and what is to be committed with it."""
+    """One event on its way to a user's log or connections, and what is to be committed with it.
 
-    event: Event
+    Attributes:
+        event: None for a change of state of which nobody is told, which then has the id `change`.
+        effects: what shares its fate.
+        change: see `event`.
+        again: whether the context may have been offered it before.
+    """
+
+    event: Event | None
     effects: tuple[Effect, ...] = ()
+    change: str = ""
+    again: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.change if self.event is None else self.event.id
+
+    @property
+    def durable(self) -> bool:
+        """Whether it has to be committed before what comes behind it may leave."""
+        return self.event is None or self.event.durable
 
 
 @attrs.frozen
 class Emit:
-    """Events of a producer, in order. Asked: answered True when the durable ones are committed. Told: ephemeral only.
+    """Items of a producer, in order. Asked: answered True when the durable ones are committed. Told: ephemeral only.
 
-    A producer keeps its durable items until the answer, has one such batch under way at a time, and offers it again
-    when there is none: the ids of events make that harmless.
+    The durable ones are committed together or not at all. A producer keeps them until the answer, has one such batch
+    under way at a time, and offers it again when there is none: their ids make that harmless.
     """
 
     items: tuple[Item, ...]
@@ -54,12 +73,14 @@ class Attached:
         first: the lowest seq that the log still holds.
         seq: the last event before the live ones.
         live: frames that give the text so far of each answer in progress.
+        incarnation: of the context; what an earlier one has delivered is in the log, or was overtaken by `live`.
     """
 
     epoch: str
     first: int
     seq: int
     live: tuple[bytes, ...]
+    incarnation: int = 0
 
 
 @attrs.frozen
@@ -77,11 +98,21 @@ class Deliver:
         owner: whose event it is; the connection compares it with its own user before it writes.
         frame: the bytes to write.
         seq: position in the user's log; None for an ephemeral event.
+        incarnation: of the context that sends it.
     """
 
     owner: str
     frame: bytes
     seq: int | None
+    incarnation: int = 0
+
+
+@attrs.frozen
+class Acked:
+    """From a connection: its client has processed every event up to `seq`."""
+
+    client_id: str
+    seq: int
 
 
 @attrs.frozen
@@ -111,3 +142,10 @@ class Locate:
     """Ask the users' supervisor for the address of a user's context, started if it was not."""
 
     user: str
+
+
+@attrs.frozen(eq=False)
+class Later:
+    """Timer of an actor whose `receive` calls `call`: what could not be done just now."""
+
+    call: Callable[[], None]

@@ -1,53 +1,62 @@
 """The order of events on their way out: pure.
 
-Two sides use the same rule. A *producer* (a run) keeps its events in `Offers` until the user's context has committed
-them. A *context* keeps them in `Outbox` until the journal has. On both, one batch with durable events is under way at a
+Two sides use the same rule. A *producer* (a run) keeps its items in `Offers` until the user's context has committed
+them. A *context* keeps them in `Outbox` until the journal has. On both, one batch with durable items is under way at a
 time and everything else waits behind it, so that whatever fails and is offered again, the order stays.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from actors.protocol.event_types import EventType
 from actors.protocol.events import Event, encode, join_deltas
 from actors.users.messages import Item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actors.storage.interface import Appended, Effect
+    from actors.storage.interface import Appended
 
-LARGEST_BATCH = 256
+LARGEST_BATCH: Final = 256
+"""Entries of one append; more only where an `Emit` would be torn apart."""
 
 
 @attrs.define(eq=False)
 class Entry:
-    """One event in a context's outbox, or a marker (`event` None) whose `released` is called in its turn.
+    """One item in a context's outbox, or a marker (`item` None) whose `released` is called in its turn.
 
-    `seqs` is None until the journal has answered; `released` is called when the entry leaves, `refused` when it was
-    taken back because storage said no.
+    Attributes:
+        item: the event, and what is to be committed with it.
+        released: called when the entry leaves.
+        refused: called when storage said no, at most once; see `Outbox.failed`.
+        together: whether the next durable entry has to be committed with this one.
+        outcome: what the journal answered.
+        uncertain: whether an offer came out so that nobody knows if it was committed.
     """
 
-    event: Event | None
-    effects: tuple[Effect, ...] = ()
+    item: Item | None
     released: Callable[[], None] | None = None
     refused: Callable[[Any], None] | None = None
+    together: bool = False
     outcome: Appended | None = None
+    uncertain: bool = False
     _frame: bytes | None = None
 
     def frame(self) -> bytes:
         """The event as bytes, without `seq`; encoded once."""
         if self._frame is None:
-            assert self.event is not None
-            self._frame = encode(self.event)
+            assert self.item is not None
+            assert self.item.event is not None
+            self._frame = encode(self.item.event)
         return self._frame
 
     @property
     def durable(self) -> bool:
-        return self.event is not None and self.event.durable
+        return self.item is not None and self.item.durable
 
 
 class Outbox:
@@ -56,19 +65,46 @@ class Outbox:
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
         self._under_way: list[Entry] = []
+        self._ids: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> bool:
+        """Put an entry behind all others. False if the same item waits here already: then nothing is added."""
+        if entry.durable:
+            assert entry.item is not None
+            if entry.item.id in self._ids:
+                return False
+            self._ids.add(entry.item.id)
         self._entries.append(entry)
+        return True
+
+    def add_all(self, items: Sequence[Item]) -> list[Item]:
+        """Put a producer's items behind all others, to be committed together. The durable ones that were new here."""
+        added: list[Item] = []
+        last: Entry | None = None
+        for item in items:
+            entry = Entry(item)
+            if self.add(entry) and entry.durable:
+                added.append(item)
+                if last is not None:
+                    last.together = True
+                last = entry
+        return added
 
     def batch(self) -> list[Entry]:
         """The durable entries to commit next; empty if there are none, or some are under way."""
         if self._under_way:
             return []
-        self._under_way = [entry for entry in self._entries if entry.durable and entry.outcome is None][:LARGEST_BATCH]
-        return self._under_way
+        batch: list[Entry] = []
+        for entry in self._entries:
+            if len(batch) >= LARGEST_BATCH and not batch[-1].together:
+                break
+            if entry.durable and entry.outcome is None:
+                batch.append(entry)
+        self._under_way = batch
+        return batch
 
     def committed(self, outcomes: Sequence[Appended]) -> None:
         """The journal's answer to the batch under way."""
@@ -77,19 +113,35 @@ class Outbox:
         self._under_way = []
 
     def failed(self, why: Any, *, clean: bool) -> None:
-        """The batch was not, or perhaps not, committed. Entries that want to know are taken back if it is certain."""
+        """The batch was not (`clean`), or perhaps not, committed. It stays, to be offered again.
+
+        But somebody may be waiting for an entry (`refused`), and is told. What was certainly not committed, by this
+        offer or an earlier one, is then taken back; what may have been has to stay until that is known.
+        """
         batch, self._under_way = self._under_way, []
+        taken_back: list[Entry] = []
         for entry in batch:
-            if entry.refused is not None:
-                entry.refused(why)
-                if clean:
-                    self._entries.remove(entry)
+            entry.uncertain = entry.uncertain or not clean
+            if entry.refused is None:
+                continue
+            if not entry.uncertain:
+                taken_back.append(entry)
+                assert entry.item is not None
+                self._ids.discard(entry.item.id)
+            refused, entry.refused = entry.refused, None
+            refused(why)
+        if taken_back:
+            self._entries = deque(entry for entry in self._entries if entry not in taken_back)
 
     def leaving(self) -> list[Entry]:
         """Take out what may leave now: everything up to the first durable entry without an outcome."""
         out: list[Entry] = []
         while self._entries and not (self._entries[0].durable and self._entries[0].outcome is None):
-            out.append(self._entries.popleft())
+            entry = self._entries.popleft()
+            if entry.durable:
+                assert entry.item is not None
+                self._ids.discard(entry.item.id)
+            out.append(entry)
         return out
 
 
@@ -108,11 +160,16 @@ class Offers:
         self._waiting.append(item)
 
     def next(self) -> tuple[Item, ...]:
-        """The batch to offer now; empty if there is none, or one is under way. Neighbouring deltas are joined."""
+        """The batch to offer now; empty if there is none, or one is under way. Neighbouring deltas are joined.
+
+        One without durable items is told, and not waited for: it does not count as under way. A change of state ends
+        its batch: whoever asked for it is to be answered before anybody hears of what it causes.
+        """
         if self._under_way or not self._waiting:
             return ()
-        batch, self._waiting = joined(self._waiting), []
-        if any(item.event.durable for item in batch):
+        size = next((n for n, item in enumerate(self._waiting, 1) if item.event is None), len(self._waiting))
+        batch, self._waiting = joined(self._waiting[:size]), self._waiting[size:]
+        if any(item.durable for item in batch):
             self._under_way = batch
         return batch
 
@@ -120,11 +177,19 @@ class Offers:
         """The batch under way is committed."""
         self._under_way = ()
 
-    def failed(self) -> None:
-        """The batch under way has to be offered again: its durable part, before everything newer."""
-        again = [item for item in self._under_way if item.event.durable]
+    def failed(self, *, seen: bool) -> None:
+        """The batch under way has to be offered again, before everything newer.
+
+        `seen`: the context may have taken it. Its durable items are then marked as offered before, and its ephemeral
+        ones are left out: they may have reached clients, and behind a durable one that has they would be out of order.
+        """
+        batch, self._under_way = self._under_way, ()
+        again = [attrs.evolve(item, again=True) for item in batch if item.durable] if seen else batch
         self._waiting = [*again, *self._waiting]
-        self._under_way = ()
+
+    def untold(self, batch: Sequence[Item]) -> None:
+        """A batch that was told was not accepted: it goes back to where it was."""
+        self._waiting = [*batch, *self._waiting]
 
 
 def joined(items: Sequence[Item]) -> tuple[Item, ...]:
@@ -132,7 +197,7 @@ def joined(items: Sequence[Item]) -> tuple[Item, ...]:
     out: list[Item] = []
     deltas: list[Event] = []
     for item in items:
-        if item.event.type == "agent_delta":
+        if item.event is not None and item.event.type == EventType.AGENT_DELTA:
             deltas.append(item.event)
             continue
         out += map(Item, join_deltas(deltas))

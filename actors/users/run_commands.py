@@ -5,32 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-import msgspec
 from msgspec import UNSET
 
 from actors.protocol.codes import ErrorCode
 from actors.protocol.commands import CancelRun, GetRun, ListRuns, StartRun
-from actors.protocol.decode import Command, digest
 from actors.protocol.event_types import RUN_ENDS, EventType, RunStatus
 from actors.protocol.events import Event, caused_by
 from actors.protocol.run_events import run_status
-from actors.storage.interface import KeepReply, PutState
-from actors.storage.journal import FindReply
+from actors.storage.interface import PutState
 from actors.users.keys import OPEN, RUNS, default_session, run_key
-from actors.users.messages import CommandError, OutcomeUnknown
+from actors.users.messages import CommandError, Item, OutcomeUnknown
 from actors.users.reading import ReadRun, ReadRuns
+from actors.users.repeats import Repeats
 from actors.workflows.messages import CancelSteps
 from actors.workflows.messages import StartRun as StartRunActor
 from actors.workflows.record import RunRecord, encode_record, new_record, shown
 from runtime import Refused, Replied
 
 if TYPE_CHECKING:
-    from actors.users.context import UserContext
-    from runtime import ReplyTo
+    from collections.abc import Callable, Sequence
 
-ASK_WITHIN: Final = 10.0
+    from actors.protocol.decode import Command
+    from actors.storage.interface import Position
+    from actors.users.context import UserContext
+    from runtime import Ref
+
+READ_WITHIN: Final = 10.0
 START_WITHIN: Final = 30.0
-ENDING: Final = 30.0
+CANCEL_WITHIN: Final = 30.0
+"""Seconds in which a run must have recorded that it is cancelled, crashes and restarts of its actor included."""
+ASK_AGAIN: Final = 0.2
+"""Seconds before the runs' supervisor or a run, which did not take an order, is asked again."""
 
 
 @attrs.frozen
@@ -46,14 +51,25 @@ class RunCommands:
 
     def __init__(self, context: UserContext) -> None:
         self._context = context
-        self.active: dict[str, ActiveRun] = {}
-        self._starting: dict[str, list[tuple[bytes, ReplyTo]]] = {}
+        self._active: dict[str, ActiveRun] = {}
+        self._known = False
+        self._repeats = Repeats(context)
 
-    def opened(self, replied: Replied) -> None:
-        """What the state says of runs that had not ended when this context woke."""
-        if replied.error is None:
-            for key, session in replied.value:
-                self.active.setdefault(key.rpartition("/")[2], ActiveRun(session.decode(), RunStatus.RUNNING))
+    @property
+    def idle(self) -> bool:
+        """Whether it is known that no run is open."""
+        return self._known and not self._active
+
+    def opened(self, rows: Sequence[tuple[str, bytes]]) -> None:
+        """What the state says of runs that had not ended when this context woke.
+
+        An earlier incarnation may have accepted one and crashed before it could have it started.
+        """
+        self._known = True
+        for key, session in rows:
+            run_id = key.rpartition("/")[2]
+            self._active.setdefault(run_id, ActiveRun(session.decode(), RunStatus.RUNNING))
+            self._start_actor(run_id)
 
     def see(self, event: Event) -> None:
         """An event of this user has been committed."""
@@ -61,77 +77,55 @@ class RunCommands:
             return
         status = RunStatus(event.metadata["status"])
         if status in RUN_ENDS:
-            self.active.pop(event.run_id, None)
+            self._active.pop(event.run_id, None)
         else:
-            self.active[event.run_id] = ActiveRun(event.session_id or "", status)
+            self._active[event.run_id] = ActiveRun(event.session_id or "", status)
 
     # --- start_run
 
     def start(self, command: Command) -> object:
-        """Commit the run as accepted, answer, and have it started. A known id gets the first one's reply."""
-        reply = self._context.defer()
-        same = self._starting.get(command.id)
-        fingerprint = digest(command)
-        if same is not None:
-            same.append((fingerprint, reply))
-            return None
-        self._starting[command.id] = [(fingerprint, reply)]
-
-        def found(replied: Replied) -> None:
-            if replied.error is not None:
-                self._answer(command, Refused(CommandError(ErrorCode.UNAVAILABLE)))
-            elif replied.value is not None:
-                self._answer(command, msgspec.json.decode(replied.value.reply), of=replied.value.digest)
-            else:
-                self._accept(command, fingerprint)
-
-        query = FindReply(self._context.user, command.id)
-        self._context.request(self._context.services.journal, query, ASK_WITHIN, tag=found)
+        """Commit the run as accepted, answer, and have it started."""
+        self._repeats.begin(command, self._accept)
         return None
 
-    def _answer(self, command: Command, answer: object, *, of: bytes | None = None) -> None:
-        """Answer the command, and its repeats that came meanwhile."""
-        waiting = self._starting.pop(command.id, [])
-        first = waiting[0][0] if waiting else b""
-        for fingerprint, reply in waiting:
-            differs = fingerprint != (of if of is not None else first)
-            reply.answer(Refused(CommandError(ErrorCode.CONFLICT)) if differs else answer)
-
-    def _accept(self, command: Command, fingerprint: bytes) -> None:
-        context = self._context
+    def _accept(self, command: Command) -> None:
         body = command.body
         assert isinstance(body, StartRun)
-        workflow = context.services.workflows.get(body.workflow)
+        record = self._new_run(command, body)
+        if isinstance(record, CommandError):
+            self._repeats.settle(command.id, Refused(record))
+        else:
+            self._commit(command, record)
+
+    def _new_run(self, command: Command, body: StartRun) -> RunRecord | CommandError:
+        """The run that the command asks for, or why there is none."""
+        context = self._context
         own_session = default_session(context.user)
         session_id = command.session_id or own_session
+        workflow = context.services.workflows.get(body.workflow)
         if workflow is None:
             known = ", ".join(sorted(context.services.workflows))
             fields = {"workflow": f"There is no workflow of this name. There are: {known}."}
-            self._answer(command, Refused(CommandError(ErrorCode.INVALID_FIELDS, details={"fields": fields})))
-            return
+            return CommandError(ErrorCode.INVALID_FIELDS, details={"fields": fields})
         if session_id != own_session:
-            self._answer(command, Refused(CommandError(ErrorCode.NOT_FOUND)))
-            return
-        busy = next((run_id for run_id, run in self.active.items() if run.session_id == session_id), None)
+            return CommandError(ErrorCode.NOT_FOUND)
+        if not self._known:
+            return CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)
+        busy = next((run_id for run_id, run in self._active.items() if run.session_id == session_id), None)
         if busy is not None:
-            self._answer(command, Refused(CommandError(ErrorCode.ALREADY_RUNNING, details={"run_id": busy})))
-            return
+            return CommandError(ErrorCode.ALREADY_RUNNING, details={"run_id": busy})
         stamps = context.services.stamps
-        run_id = stamps.id()
-        record = new_record(context.user, run_id, session_id, workflow, command.content, stamps.stamp().timestamp)
-        self._commit(command, fingerprint, record)
+        return new_record(context.user, stamps.id(), session_id, workflow, command.content, stamps.stamp().timestamp)
 
-    def _commit(self, command: Command, fingerprint: bytes, record: RunRecord) -> None:
+    def _commit(self, command: Command, record: RunRecord) -> None:
         context = self._context
-        stamps = context.services.stamps
-        steps = [step.name for step in record.steps]
         event = run_status(
-            stamps.stamp(),
+            context.services.stamps.stamp(),
             RunStatus.QUEUED,
             session_id=record.session_id,
             run_id=record.run_id,
             workflow=record.workflow,
-            steps=steps,
+            steps=[step.name for step in record.steps],
             done=0,
             content="Your brief has been accepted.",
         )
@@ -140,81 +134,96 @@ class RunCommands:
         effects = (
             PutState(RUNS, key, encode_record(record)),
             PutState(OPEN, key, record.session_id.encode()),
-            KeepReply(context.user, command.id, fingerprint, msgspec.json.encode(answer), stamps.wall()),
+            self._repeats.keep(command, answer),
         )
-        self.active[record.run_id] = ActiveRun(record.session_id, RunStatus.QUEUED)
+        self._active[record.run_id] = ActiveRun(record.session_id, RunStatus.QUEUED)
 
         def committed() -> None:
-            self._answer(command, answer)
-            self._start_actor(record)
+            self._repeats.settle(command.id, answer)
+            self._start_actor(record.run_id)
 
         def refused(error: CommandError | OutcomeUnknown) -> None:
-            if isinstance(error, CommandError):
-                self.active.pop(record.run_id, None)
-            self._answer(command, Refused(error))
+            if isinstance(error, OutcomeUnknown):
+                self._repeats.unknown(command.id)
+            else:
+                del self._active[record.run_id]
+                self._repeats.settle(command.id, Refused(error))
 
-        context.commit(caused_by(event, command.id), effects, committed, refused)
+        context.commit(Item(caused_by(event, command.id), effects), committed, refused)
 
-    def _start_actor(self, record: RunRecord) -> None:
+    def _start_actor(self, run_id: str) -> None:
+        """Have the run's actor running, unless the run has ended. Doing it twice does no harm."""
         context = self._context
+        if run_id not in self._active:
+            return
 
         def started(replied: Replied) -> None:
-            if replied.error is not None and record.run_id in self.active:
-                self._start_actor(record)  # the runs' supervisor is restarting or full: the deadline paces the tries
+            if replied.error is not None:  # the runs' supervisor is being restarted, or full
+                context.later(("start", run_id), ASK_AGAIN, lambda: self._start_actor(run_id))
 
-        order = StartRunActor(context.user, record.run_id)
-        context.request(context.services.runs, order, START_WITHIN, tag=started)
+        context.request(context.services.runs, StartRunActor(context.user, run_id), START_WITHIN, tag=started)
 
     # --- cancel_run
 
     def cancel(self, command: Command) -> object:
-        """Answered at once with the status as it is; `run_status` cancelled follows when all has stopped."""
+        """Answered with the status as it is, once the order is committed; `run_status` cancelled follows when all has
+        stopped."""
+        self._repeats.begin(command, self._cancel)
+        return None
+
+    def _cancel(self, command: Command) -> None:
         body = command.body
         assert isinstance(body, CancelRun)
-        active = self.active.get(body.run_id)
+        active = self._active.get(body.run_id)
+        if not self._known:
+            self._repeats.settle(command.id, Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
+            return
         if active is None:
-            return self._read(body.run_id, lambda run, _: {"run_id": body.run_id, "status": run["run"]["status"]})
+            self._settle_with_status(command, body.run_id)
+            return
+        answer = {"run_id": body.run_id, "status": active.status.value}
         agent = None if body.agent_name is UNSET else body.agent_name
-        reply = self._context.defer()
+        _Cancelling(self._context, self._repeats, command, body.run_id, agent, answer).locate()
 
-        def told(replied: Replied) -> None:
-            if isinstance(replied.error, Refused):
-                reply.answer(Refused(replied.error.reason))
-            elif replied.error is not None:
-                reply.answer(Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
-            else:
-                reply.answer({"run_id": body.run_id, "status": active.status.value})
-
-        run = self._context.system.ref(f"{self._context.services.runs.path}/{body.run_id}")
-        self._context.request(run, CancelSteps(agent), ASK_WITHIN, tag=told)
-        return None
+    def _settle_with_status(self, command: Command, run_id: str) -> None:
+        """The run has ended, or never was: nothing is done, and nothing kept."""
+        self._read_run(
+            run_id,
+            lambda answer: self._repeats.settle(command.id, answer),
+            lambda run, _: {"run_id": run_id, "status": run["run"]["status"]},
+        )
 
     # --- get_run, list_runs
 
     def get(self, command: Command) -> object:
         body = command.body
         assert isinstance(body, GetRun)
-        return self._read(
+        reply = self._context.defer()
+        self._read_run(
             body.run_id,
+            reply.answer,
             lambda run, position: {**run, "approvals": [], "epoch": position.epoch, "seq": position.seq},
         )
+        return None
 
-    def _read(self, run_id: str, shape: Any) -> object:
-        reply = self._context.defer()
-
+    def _read_run(
+        self,
+        run_id: str,
+        answer: Callable[[object], object],
+        shape: Callable[[dict[str, Any], Position], dict[str, Any]],
+    ) -> None:
         def read(replied: Replied) -> None:
             if replied.error is not None:
-                reply.answer(Refused(CommandError(ErrorCode.UNAVAILABLE)))
+                answer(Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
                 return
             stored, position = replied.value
             if stored is None:
-                reply.answer(Refused(CommandError(ErrorCode.NOT_FOUND)))
+                answer(Refused(CommandError(ErrorCode.NOT_FOUND)))
             else:
-                reply.answer(shape(shown(stored), position))
+                answer(shape(shown(stored), position))
 
         query = ReadRun(self._context.user, run_key(self._context.user, run_id))
-        self._context.request(self._context.services.journal, query, ASK_WITHIN, tag=read)
-        return None
+        self._context.request(self._context.services.journal, query, READ_WITHIN, tag=read)
 
     def list(self, command: Command) -> object:
         body = command.body
@@ -224,7 +233,7 @@ class RunCommands:
 
         def read(replied: Replied) -> None:
             if replied.error is not None:
-                reply.answer(Refused(CommandError(ErrorCode.UNAVAILABLE)))
+                reply.answer(Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
                 return
             page, position = replied.value
             runs = [shown(record)["run"] for _, record in page]
@@ -236,5 +245,53 @@ class RunCommands:
             reply.answer(answer)
 
         query = ReadRuns(self._context.user, after, body.limit, only_open=body.active is True)
-        self._context.request(self._context.services.journal, query, ASK_WITHIN, tag=read)
+        self._context.request(self._context.services.journal, query, READ_WITHIN, tag=read)
         return None
+
+
+class _Cancelling:
+    """One cancel_run on its way to the run, over crashes of the run's actor: the order may be given again."""
+
+    def __init__(
+        self,
+        context: UserContext,
+        repeats: Repeats,
+        command: Command,
+        run_id: str,
+        agent: str | None,
+        answer: dict[str, Any],
+    ) -> None:
+        self._context = context
+        self._repeats = repeats
+        self._command = command
+        self._run_id = run_id
+        self._answer = answer
+        self._order = CancelSteps(agent, (repeats.keep(command, answer),), command.id)
+        self._until = context.now() + CANCEL_WITHIN
+
+    def locate(self) -> None:
+        """A run that was only just accepted may not have an actor yet."""
+        order = StartRunActor(self._context.user, self._run_id)
+        self._context.request(self._context.services.runs, order, START_WITHIN, tag=self._located)
+
+    def _located(self, replied: Replied) -> None:
+        if replied.error is not None:
+            self._again()
+            return
+        run: Ref[Any] = replied.value
+        self._context.request(run, self._order, START_WITHIN, tag=self._told)
+
+    def _told(self, replied: Replied) -> None:
+        if isinstance(replied.error, Refused):
+            self._repeats.settle(self._command.id, replied.error)
+        elif replied.error is not None:
+            self._again()
+        else:
+            self._repeats.settle(self._command.id, self._answer)
+
+    def _again(self) -> None:
+        if self._context.now() >= self._until:
+            # Perhaps it was recorded. The next repeat begins anew, and finds what was kept, if anything was.
+            self._repeats.settle(self._command.id, Refused(OutcomeUnknown()))
+        else:
+            self._context.later(("cancel", self._command.id), ASK_AGAIN, self.locate)

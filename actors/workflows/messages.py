@@ -8,6 +8,7 @@ import attrs
 
 from actors.protocol.agent_events import Usage
 from actors.protocol.codes import ErrorType
+from actors.storage.interface import Effect
 from runtime import Ref
 
 
@@ -25,9 +26,19 @@ class StartRun:
 
 @attrs.frozen
 class CancelSteps:
-    """To a run: cancel it, or only the step whose agent has that name; a `CommandError` if there is none."""
+    """To a run: cancel it, or only the steps whose agent has that name; a `CommandError` if there is none.
+
+    Answered when the order is committed, with `effects`. The first event that it causes names `cause`, a command's id.
+    """
 
     agent_name: str | None
+    effects: tuple[Effect, ...] = ()
+    cause: str | None = None
+
+
+@attrs.frozen
+class StartOver:
+    """To an agent: what it has written may not have reached anybody; tell all of it again."""
 
 
 @attrs.frozen

@@ -10,6 +10,8 @@ from actors.protocol.codes import FAILURE_SENTENCES, ErrorType
 from actors.protocol.event_types import AgentStatus, RunStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actors.workflows.messages import Answered
     from actors.workflows.record import RunRecord, StepRecord
 
@@ -22,11 +24,7 @@ def ready(record: RunRecord) -> list[StepRecord]:
     if record.cancelled or stopped_by(record) is not None:
         return []
     ended = {step.name for step in record.steps if step.ended}
-    return [step for step in record.steps if _to_begin(step) and ended.issuperset(step.depends_on)]
-
-
-def _to_begin(step: StepRecord) -> bool:
-    return not step.open and not step.status
+    return [step for step in record.steps if not step.status and ended.issuperset(step.depends_on)]
 
 
 def stopped_by(record: RunRecord) -> StepRecord | None:
@@ -57,14 +55,46 @@ def verdict(record: RunRecord) -> RunStatus | None:
     return RunStatus.COMPLETED if any(step.text is not None for step in record.steps) else RunStatus.FAILED
 
 
-def begun(step: StepRecord, role: str) -> StepRecord:
-    """The next attempt has begun."""
+def time_left(step: StepRecord, now: float) -> float | None:
+    """Seconds that a step which has begun still has, all attempts together; None if it has no limit of its own.
+
+    `now` is in seconds since 1970, and may have jumped: there is never more left than the limit.
+    """
+    return None if step.timeout is None else min(step.timeout, max(0.0, step.began + step.timeout - now))
+
+
+def named(record: RunRecord, agent_name: str | None) -> list[StepRecord]:
+    """The steps that a cancel_run means: all, or those of one agent, by its role, its name or the step's."""
+    return [step for step in record.steps if agent_name in {None, step.role, step.agent, step.name}]
+
+
+def to_cancel(record: RunRecord, agent_name: str | None) -> RunRecord:
+    """Somebody has asked to cancel the run, or one agent of it."""
+    if agent_name is None:
+        return attrs.evolve(record, cancelled=True)
+    for step in named(record, agent_name):
+        if not step.ended:
+            record = record.put(attrs.evolve(step, cancel=True))
+    return record
+
+
+def with_roles(record: RunRecord, roles: Mapping[str, str]) -> RunRecord:
+    """The record with the role of each step's agent, as it is defined now; `roles` by the agent's name.
+
+    An agent that was taken out of the configuration keeps the role that it had.
+    """
+    steps = (attrs.evolve(step, role=roles.get(step.agent, step.role or step.agent)) for step in record.steps)
+    return attrs.evolve(record, steps=tuple(steps))
+
+
+def begun(step: StepRecord, now: float) -> StepRecord:
+    """The next attempt has begun; `now` in seconds since 1970."""
     return attrs.evolve(
         step,
-        role=role,
         attempt=step.attempt + 1,
+        began=step.began or now,
         status=AgentStatus.STARTED.value,
-        sentence=f"{role} has started.",
+        sentence=f"{step.role} has started.",
         open=True,
     )
 

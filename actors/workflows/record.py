@@ -18,7 +18,8 @@ from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 class StepRecord:
     """One step: its definition, how often it was tried, how the last attempt stands, and the answer if there is one.
 
-    `open`: an attempt has begun, by the log, and its end is not in the log yet.
+    `open`: an attempt has begun, by the log, and its end is not in the log yet. `began`: when the first one did, in
+    seconds since 1970. `cancel`: somebody has asked for it to be cancelled.
     """
 
     name: str
@@ -29,6 +30,8 @@ class StepRecord:
     on_failure: str = "continue"
     timeout: float | None = None
     attempt: int = 0
+    began: float = 0.0
+    cancel: bool = False
     status: str = ""
     sentence: str = ""
     open: bool = False

@@ -4,8 +4,9 @@ Every event of the run is made here, in one place and one order, and offered to 
 what happens to them. So an agent that crashes, or this actor itself, can leave nothing open that is not closed: the
 record, which is committed with the events, says what is open in the log.
 
-A new incarnation first waits until the context has committed what the last one had offered (`Sync`), then reads the
-record. What was open it closes as interrupted and begins again as the next attempt; what was finished it keeps.
+A new incarnation first waits until the context has committed what the last one had offered (`Producer.open`), then
+reads the record. What was open it closes as interrupted and begins again as the next attempt; what was finished it
+keeps.
 """
 
 from __future__ import annotations
@@ -15,22 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from actors.agents.step import AgentStep
-from actors.protocol.agent_events import (
-    Attempt,
-    agent_delta,
-    agent_progress,
-    agent_response,
-    agent_status,
-)
-from actors.protocol.codes import BUSY_RETRYING, FAILURE_SENTENCES, ErrorCode, ErrorType
+from actors.protocol.codes import ErrorCode, ErrorType
 from actors.protocol.event_types import RUN_ENDS, AgentStatus, RunStatus
-from actors.protocol.run_events import run_status
+from actors.protocol.events import caused_by
 from actors.storage.interface import DeleteState, Effect, PutState
 from actors.storage.journal import GetState
 from actors.users.keys import OPEN, RUNS, run_key
-from actors.users.messages import CommandError, Emit, Item, Locate, Sync
-from actors.users.outbox import Offers
+from actors.users.messages import CommandError, Later
+from actors.users.producer import Producer
 from actors.workflows import progress
+from actors.workflows.events import RunEvents, child_name
 from actors.workflows.messages import (
     Answered,
     CancelSteps,
@@ -38,24 +33,23 @@ from actors.workflows.messages import (
     GaveNoAnswer,
     Retrying,
     Situation,
+    StartOver,
     StartRun,
     Thinking,
     Working,
     Wrote,
 )
 from actors.workflows.record import RunRecord, StepRecord, decode_record, encode_record
-from runtime import ChildEnded, Host, Refused, Replied, Spec
+from runtime import ChildEnded, Host, Refused, Replied, Restarted, Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from actors.agents.step import AgentServices
     from actors.protocol.events import Event
     from actors.protocol.stamps import Stamps
-    from runtime import Ref
+    from runtime import Ref, ReplyTo
 
-ASK_WITHIN: Final = 30.0
-TRY_AGAIN: Final = 0.3
+READ_WITHIN: Final = 30.0
+READ_AGAIN: Final = 0.3
 CANCEL_WITHIN: Final = 5.0
 OF_AN_AGENT: Final = (Thinking, Wrote, Retrying, FellBack, Working, Answered, GaveNoAnswer)
 
@@ -68,20 +62,6 @@ class RunServices:
     journal: Ref[Any]
     stamps: Stamps
     agents: AgentServices
-
-
-@attrs.frozen
-class _AskAgain:
-    """Timer: ask once more."""
-
-    ref: Ref[Any]
-    message: object
-    then: Callable[[Any], None]
-
-
-@attrs.frozen
-class _Push:
-    """Timer: offer to the context what it did not take."""
 
 
 @attrs.frozen
@@ -102,15 +82,18 @@ class Run(Host):
     def __init__(self, order: StartRun, services: RunServices) -> None:
         self._order = order
         self._services = services
-        self._offers = Offers()
+        self._events = RunEvents(services.stamps)
+        self._producer = Producer(self, services.users, order.user, emptied=self._all_committed, lost=self._start_over)
         self._record: RunRecord | None = None
-        self._context: Ref[Any] | None = None
         self._cancelling: dict[str, AgentStatus] = {}
-        self._cancel_asked: list[str | None] = []
+        self._cancels: list[tuple[CancelSteps, ReplyTo]] = []
+        """Those that came before the record was read."""
+        self._cause: str | None = None
+        """The command that cancelled something, until an event has named it."""
         self._ending = False
 
     async def started(self) -> None:
-        self._ask(self._services.users, Locate(self._order.user), self._located)
+        self._producer.open(self._read)
 
     async def receive(self, message: Any) -> object:
         if isinstance(message, OF_AN_AGENT):
@@ -120,12 +103,12 @@ class Run(Host):
                 message.tag(message)
             case ChildEnded():
                 self._agent_ended(message)
-            case CancelSteps(agent_name):
-                return self._cancel(agent_name)
-            case _AskAgain(ref, question, then):
-                self._ask(ref, question, then)
-            case _Push():
-                self._push()
+            case CancelSteps():
+                self._asked_to_cancel(message)
+            case Later(call):
+                call()
+            case Restarted():
+                self._producer.heard(message)
             case _StepOverdue(step):
                 self._stop_step(step, AgentStatus.ERROR)
         return None
@@ -135,40 +118,39 @@ class Run(Host):
 
     # --- beginning
 
-    def _ask(self, ref: Ref[Any], question: object, then: Callable[[Any], None]) -> None:
-        """Ask until there is an answer, then call `then` with it."""
+    def _read(self) -> None:
+        query = GetState(RUNS, run_key(self._order.user, self._order.run_id))
+        self.request(self._services.journal, query, READ_WITHIN, tag=self._was_read)
 
-        def replied(reply: Replied) -> None:
-            if reply.error is not None:
-                self.timer(("ask", type(question).__name__), TRY_AGAIN, _AskAgain(ref, question, then))
-            else:
-                then(reply.value)
-
-        self.request(ref, question, ASK_WITHIN, tag=replied)
-
-    def _located(self, context: Ref[Any]) -> None:
-        self._context = context
-        self._ask(context, Sync(), lambda _: self._ask(self._services.journal, self._own_record(), self._loaded))
-
-    def _own_record(self) -> GetState:
-        return GetState(RUNS, run_key(self._order.user, self._order.run_id))
-
-    def _loaded(self, stored: bytes | None) -> None:
-        record = None if stored is None else decode_record(stored)
+    def _was_read(self, replied: Replied) -> None:
+        if replied.error is not None:
+            self.timer("read", READ_AGAIN, Later(self._read))
+            return
+        record = None if replied.value is None else decode_record(replied.value)
         if record is None or record.status in RUN_ENDS:
+            for _, reply in self._cancels:
+                reply.answer(True)
             self.stop("nothing is left to do")
-            return
-        self._record = record
-        for step in record.steps:
-            if step.open:
-                self._close_step(step, progress.interrupted(step, again=not self._order.close), ErrorType.INTERRUPTED)
-        if self._order.close:
+        else:
+            agents = self._services.agents.agents
+            self._record = progress.with_roles(record, {name: agent.role for name, agent in agents.items()})
+            self._take_up()
+
+    def _take_up(self) -> None:
+        """Close what was open, then go on, or end."""
+        close = self._order.close
+        for step in self.record.steps:
+            if step.open and (step.cancel or self.record.cancelled):
+                self._close_step(step, progress.cancelled(step), None)
+            elif step.open:
+                self._close_step(step, progress.interrupted(step, again=not close), ErrorType.INTERRUPTED)
+        if close and not self.record.cancelled:
             self._finish(RunStatus.FAILED, "This run was interrupted. Please start it again.")
-            return
-        if record.status == RunStatus.QUEUED:
+        elif self.record.status == RunStatus.QUEUED:
             self._say_status(RunStatus.RUNNING, "Work has begun.")
-        for agent_name in self._cancel_asked:
-            self._cancel(agent_name)
+        cancels, self._cancels = self._cancels, []
+        for order, reply in cancels:
+            self._cancel(order, reply)
         self._go_on()
 
     # --- events
@@ -178,83 +160,58 @@ class Run(Host):
         assert self._record is not None
         return self._record
 
-    def _emit(self, event: Event, *more: Effect) -> None:
-        effects: tuple[Effect, ...] = more
-        if event.durable:
-            key = run_key(self.record.user, self.record.run_id)
-            effects = (PutState(RUNS, key, encode_record(self.record)), *more)
-        self._offers.add(Item(event, effects))
+    def _put_record(self) -> PutState:
+        return PutState(RUNS, run_key(self.record.user, self.record.run_id), encode_record(self.record))
 
-    def _push(self) -> None:
-        """Offer what waits, unless a batch is under way."""
-        batch = self._offers.next()
-        if not batch:
-            if self._ending and self._offers.empty:
-                self.stop("the run has ended")
-            return
-        assert self._context is not None
-        if any(item.event.durable for item in batch):
-            self.request(self._context, Emit(batch), 2 * ASK_WITHIN, tag=self._offered)
-        else:
-            self._context.tell(Emit(batch))
-
-    def _offered(self, replied: Replied) -> None:
-        if replied.error is None:
-            self._offers.done()
-            self._push()
-        else:
-            self._offers.failed()
-            self.timer("push", TRY_AGAIN, _Push())
+    def _say(self, event: Event, *effects: Effect) -> None:
+        """Have an event committed with the record as it now stands."""
+        self._producer.add(event, *((self._put_record(), *effects) if event.durable else effects))
 
     def _say_status(self, status: RunStatus, sentence: str, *effects: Effect) -> None:
-        self._record = record = attrs.evolve(self.record, status=status.value, sentence=sentence)
-        event = run_status(
-            self._services.stamps.stamp(),
-            status,
-            session_id=record.session_id,
-            run_id=record.run_id,
-            workflow=record.workflow,
-            steps=[step.name for step in record.steps],
-            done=record.done,
-            content=sentence,
-        )
-        self._emit(event, *effects)
+        self._record = attrs.evolve(self.record, status=status.value, sentence=sentence)
+        event = self._events.status(self.record)
+        self._say(self._caused(event) if status is RunStatus.CANCELLED else event, *effects)
 
-    def _attempt(self, step: StepRecord) -> Attempt:
-        record = self.record
-        return Attempt(
-            agent_name=step.role or step.agent,
-            session_id=record.session_id,
-            run_id=record.run_id,
-            step=step.name,
-            attempt=step.attempt,
-        )
+    def _caused(self, event: Event) -> Event:
+        """The first event that a cancel_run causes names it."""
+        cause, self._cause = self._cause, None
+        return event if cause is None else caused_by(event, cause)
 
-    def _say_agent(self, step: StepRecord, status: AgentStatus, sentence: str, **more: Any) -> None:
-        stamp = self._services.stamps.stamp()
-        role = step.role or None
-        self._emit(agent_status(stamp, self._attempt(step), status, sentence=sentence, role=role, **more))
+    def _all_committed(self) -> None:
+        if self._ending:
+            self.stop("the run has ended")
+
+    def _start_over(self) -> None:
+        """The context has begun anew and knows nothing of answers in progress: have them told from their beginning."""
+        for agent in self.children.values():
+            agent.tell(StartOver())
 
     # --- steps
 
     def _go_on(self) -> None:
         """Begin what may begin; end the run if it has ended; offer what came of it."""
-        if not self._ending:
-            for step in progress.ready(self.record):
+        while not self._ending and (ready := progress.ready(self.record)):
+            for step in ready:
                 self._begin(step)
-            ended = progress.verdict(self.record)
-            if ended is not None:
-                self._finish(ended, ENDINGS[ended])
-        self._push()
+        ended = None if self._ending else progress.verdict(self.record)
+        if ended is not None:
+            self._finish(ended, ENDINGS[ended])
+        self._producer.push()
 
     def _begin(self, step: StepRecord) -> None:
+        """Open the next attempt in record and log, and start its agent, unless the step was cancelled before."""
         services = self._services.agents
         definition = services.agents[step.agent]
-        if step.timeout is not None and step.attempt == 0:
-            self.timer(("overdue", step.name), step.timeout, _StepOverdue(step.name))
-        step = progress.begun(step, definition.role)
+        wall = self._services.stamps.wall()
+        step = progress.begun(step, wall)
         self._record = self.record.put(step)
-        self._say_agent(step, AgentStatus.STARTED, step.sentence, task=step.mission or None)
+        self._say(self._events.started(self.record, step))
+        if step.cancel:
+            self._close_step(step, progress.cancelled(step), None)
+            return
+        left = progress.time_left(step, wall)
+        if left is not None:
+            self.timer(("overdue", step.name), left, _StepOverdue(step.name))
         situation = Situation(
             run=self.ref,
             run_id=self.record.run_id,
@@ -265,90 +222,68 @@ class Run(Host):
             brief=self.record.brief,
         )
         earlier = services.earlier(self.record, step)
-        spec = Spec(child_name(step), lambda: AgentStep(situation, definition, earlier, services))
-        self.start_child(spec)
+        self.start_child(Spec(child_name(step), lambda: AgentStep(situation, definition, earlier, services)))
 
     def _close_step(self, before: StepRecord, after: StepRecord, error_type: ErrorType | None) -> None:
         """Close an open attempt in record and log: with `error_type` as an error, without as cancelled."""
-        self.cancel_timer(("overdue", before.name)) if after.ended else None
         self._record = self.record.put(after)
         if error_type is None:
-            self._say_agent(before, AgentStatus.CANCELLED, after.sentence)
+            event = self._events.agent(self.record, before, AgentStatus.CANCELLED, after.sentence)
+            self._say(self._caused(event))
         else:
-            sentence = FAILURE_SENTENCES[error_type]
-            self._say_agent(before, AgentStatus.ERROR, sentence, error_type=error_type)
+            self._say(self._events.failed(self.record, before, error_type))
+        if after.ended:
+            self._step_ended(after)
+
+    def _step_ended(self, step: StepRecord) -> None:
+        """Nothing more will be done about it: say how far the run is, unless it ends with it."""
+        self.cancel_timer(("overdue", step.name))
+        if not self._order.close and progress.verdict(self.record) is None:
+            self._say_status(RunStatus.RUNNING, f"{self.record.done} of {len(self.record.steps)} steps are done.")
 
     def _finish(self, status: RunStatus, sentence: str) -> None:
         self._ending = True
-        key = run_key(self.record.user, self.record.run_id)
-        self._say_status(status, sentence, DeleteState(OPEN, key))
-        self._push()
+        self._say_status(status, sentence, DeleteState(OPEN, run_key(self.record.user, self.record.run_id)))
 
     # --- what agents tell
 
     def _from_agent(self, message: Any) -> object:
-        step = self.record.step(message.step)
+        if self._record is None:
+            return None  # waited in the mailbox while this actor crashed: from an agent that ended with it
+        record, events = self._record, self._events
+        step = record.step(message.step)
         if not step.open or step.attempt != message.attempt or step.name in self._cancelling:
-            return None  # from an attempt that is closed already
+            return None  # from an attempt that is closed already, or about to be
         match message:
             case Thinking():
-                self._say_agent(step, AgentStatus.THINKING, f"{step.role} is thinking.")
-            case Wrote(_, _, offset, text):
-                stamp = self._services.stamps.stamp()
-                message_id = message_id_of(self.record, step)
-                self._emit(agent_delta(stamp, self._attempt(step), message_id=message_id, offset=offset, text=text))
-            case Retrying(_, _, error_type, delay):
-                busy = error_type is ErrorType.RATE_LIMIT
-                sentence = BUSY_RETRYING if busy else "AI service did not answer. Trying again..."
-                self._say_agent(
-                    step, AgentStatus.RETRYING, sentence, error_type=error_type, retry_after=round(delay, 3)
-                )
-            case FellBack(_, _, model, error_type):
-                sentence = "Another AI model takes over." if model else "No AI model can be reached right now."
-                self._say_agent(step, AgentStatus.FALLBACK, sentence, model=model, error_type=error_type)
-            case Working(_, _, elapsed_ms, tokens):
-                stamp = self._services.stamps.stamp()
-                sentence = f"{step.role} is working."
-                attempt = self._attempt(step)
-                self._emit(agent_progress(stamp, attempt, sentence=sentence, elapsed_ms=elapsed_ms, tokens=tokens))
+                self._say(events.thinking(record, step))
+            case Wrote():
+                self._say(events.wrote(record, step, message))
+            case Working():
+                self._say(events.working(record, step, message))
+            case Retrying():
+                self._say(events.retrying(record, step, message))
+            case FellBack():
+                self._say(events.fell_back(record, step, message))
             case Answered():
                 self._answered(step, message)
+                self._go_on()
             case GaveNoAnswer(_, _, error_type):
                 self._close_step(step, progress.failed(step, error_type), error_type)
                 self._go_on()
-                return True
-        self._push()
+        self._producer.push()
         return True
 
     def _answered(self, step: StepRecord, answer: Answered) -> None:
-        self.cancel_timer(("overdue", step.name))
         done = progress.answered(step, answer)
         self._record = self.record.put(done)
-        response = agent_response(
-            self._services.stamps.stamp(),
-            self._attempt(step),
-            message_id=message_id_of(self.record, step),
-            text=answer.text,
-            model=answer.model,
-            duration_ms=answer.duration_ms,
-            degraded=answer.degraded,
-            partial=answer.partial,
-            usage=answer.usage,
-        )
-        self._offers.add(Item(response))  # committed in one batch with the record that the next event carries
-        self._say_agent(step, AgentStatus.COMPLETED, done.sentence, model=answer.model)
-        self._say_progress()
-        self._go_on()
-
-    def _say_progress(self) -> None:
-        """A step has ended: how far the run is."""
-        if progress.verdict(self.record) is None:
-            self._say_status(RunStatus.RUNNING, f"{self.record.done} of {len(self.record.steps)} steps are done.")
+        # Both are in one `Emit`, so they are committed together: an answer without its end would be a broken log.
+        self._say(self._events.response(self.record, step, answer))
+        self._say(self._events.agent(self.record, step, AgentStatus.COMPLETED, done.sentence, model=answer.model))
+        self._step_ended(done)
 
     def _agent_ended(self, ended: ChildEnded) -> None:
         """An agent's actor is gone. If its attempt is still open, it is closed here."""
-        if self._record is None:
-            return
         step = next((step for step in self.record.steps if step.open and child_name(step) == ended.name), None)
         if step is None:
             return
@@ -363,30 +298,36 @@ class Run(Host):
 
     # --- cancelling
 
-    def _cancel(self, agent_name: str | None) -> object:
+    def _asked_to_cancel(self, order: CancelSteps) -> None:
+        reply = self.defer()
         if self._record is None:
-            self._cancel_asked.append(agent_name)
-            return None
-        named = [s for s in self.record.steps if agent_name in {None, s.role, s.agent, s.name}]
+            self._cancels.append((order, reply))
+        else:
+            self._cancel(order, reply)
+            self._go_on()
+
+    def _cancel(self, order: CancelSteps, reply: ReplyTo) -> None:
+        """Stop what is to be cancelled. Answered when the order is committed, so that no crash undoes it."""
+        named = progress.named(self.record, order.agent_name)
         if not named:
-            return Refused(CommandError(ErrorCode.NOT_FOUND))
-        if agent_name is None:
-            self._record = attrs.evolve(self.record, cancelled=True)
+            reply.answer(Refused(CommandError(ErrorCode.NOT_FOUND)))
+            return
+        if self._ending or (order.agent_name is not None and all(step.ended for step in named)):
+            reply.answer(True)
+            return
+        self._record = progress.to_cancel(self.record, order.agent_name)
+        effects = (self._put_record(), *order.effects)
+        self._producer.change(self._services.stamps.id(), effects, lambda: void(reply.answer(True)))
+        self._cause = order.cause
         for step in named:
             if step.open:
                 self._stop_step(step.name, AgentStatus.CANCELLED)
-            elif agent_name is not None and not step.status:
-                self._record = self.record.put(progress.cancelled(step))
-        self._go_on()
-        return None
 
     def _stop_step(self, name: str, wanted: AgentStatus) -> None:
         """Stop the step's agent; when it is gone its attempt is closed with `wanted`."""
         step = self.record.step(name)
-        if not step.open or name in self._cancelling:
-            return
-        self._cancelling[name] = wanted
-        if self.child(child_name(step)) is not None:
+        if step.open and name not in self._cancelling:
+            self._cancelling[name] = wanted
             self.stop_child(child_name(step), why="cancelled", within=CANCEL_WITHIN)
 
 
@@ -397,11 +338,5 @@ ENDINGS: Final = {
 }
 
 
-def child_name(step: StepRecord) -> str:
-    """The name of the actor that does the present attempt at a step."""
-    return f"{step.name}-{step.attempt}"
-
-
-def message_id_of(record: RunRecord, step: StepRecord) -> str:
-    """One message for each attempt at a step, the same over restarts of the run's actor."""
-    return f"{record.run_id}.{record.steps.index(record.step(step.name))}.{step.attempt}"
+def void(_result: object) -> None:
+    """For callbacks whose result says nothing."""

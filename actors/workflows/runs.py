@@ -26,6 +26,8 @@ RUN_MAILBOX: Final = Mailbox(8192)
 LIST_WITHIN: Final = 30.0
 LIST_AGAIN: Final = 0.5
 PAGE: Final = 500
+CLOSE_AGAIN: Final = 30.0
+"""Seconds before a run that could not even be closed is tried again: until then its session is busy."""
 
 
 @attrs.frozen
@@ -33,6 +35,13 @@ class _ListOpen:
     """Timer: read the next page of open runs."""
 
     after: str
+
+
+@attrs.frozen
+class _CloseAgain:
+    """Timer: close a run that failed while it was being closed."""
+
+    order: StartRun
 
 
 class Runs(DynamicSupervisor):
@@ -50,8 +59,9 @@ class Runs(DynamicSupervisor):
         self._services = services
         self._journal = journal
         self._began = began
-        self._closing: set[str] = set()
         self._orders: dict[str, StartRun] = {}
+        self._given_up: set[str] = set()
+        """Runs that failed too often, until they are closed."""
 
     async def started(self) -> None:
         await super().started()
@@ -60,7 +70,7 @@ class Runs(DynamicSupervisor):
     async def receive(self, message: Any) -> object:
         match message:
             case StartRun():
-                return self.child(message.run_id) or self._start(message)
+                return self.child(message.run_id) or self._start(self._judged(message))
             case Replied(tag=after, value=page, error=error):
                 if error is not None:
                     self.timer("list", LIST_AGAIN, _ListOpen(after))
@@ -70,16 +80,22 @@ class Runs(DynamicSupervisor):
             case _ListOpen(after):
                 self._list(after)
                 return None
+            case _CloseAgain(order):
+                if self.child(order.run_id) is None:
+                    self._start(order)
+                return None
         return await super().receive(message)
 
     def child_gone(self, name: str, ref: Ref[Any], reason: Reason, *, gave_up: bool) -> None:
         del ref, reason
-        order = self._orders.pop(name, None)
-        if gave_up and order is not None and name not in self._closing:
-            self._closing.add(name)
-            self._start(attrs.evolve(order, close=True))
+        order = self._orders.pop(name)
+        if not gave_up:
+            self._given_up.discard(name)
+        elif order.close:
+            self.timer(("close", name), CLOSE_AGAIN, _CloseAgain(order))
         else:
-            self._closing.discard(name)
+            self._given_up.add(name)
+            self._start(self._judged(order))
 
     def _start(self, order: StartRun) -> Ref[Any]:
         self._orders[order.run_id] = order
@@ -93,6 +109,11 @@ class Runs(DynamicSupervisor):
         )
         return self.start_child(spec)
 
+    def _judged(self, order: StartRun) -> StartRun:
+        """The order, with what an earlier daemon has begun, and what failed too often, to be closed."""
+        close = order.close or order.run_id < self._began or order.run_id in self._given_up
+        return attrs.evolve(order, close=close)
+
     def _list(self, after: str) -> None:
         self.request(self._journal, ListState(OPEN, after=after, limit=PAGE), LIST_WITHIN, tag=after)
 
@@ -100,6 +121,6 @@ class Runs(DynamicSupervisor):
         for key, _ in page:
             user, _, run_id = key.partition("/")
             if self.child(run_id) is None:
-                self._start(StartRun(unquote(user), run_id, close=run_id < self._began))
+                self._start(self._judged(StartRun(unquote(user), run_id)))
         if len(page) == PAGE:
             self._list(page[-1][0])

@@ -61,7 +61,7 @@ async def test_nothing_that_a_task_raises_reaches_others(bench: Bench, error: Ba
 
 async def test_a_function_that_cannot_be_called_is_the_failure_of_its_task(bench: Bench):
     a = await bench.spawn("a")
-    await a.do(lambda actor: actor.start(hang, "one argument too many"))
+    await a.do(lambda actor: actor.start(trio.sleep_forever, "one argument too many"))
     await a.do(lambda actor: actor.start(len, ()))
     await settle()
     assert [type(ended.error) for ended in a.log.heard] == [TypeError, TypeError]

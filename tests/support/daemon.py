@@ -133,9 +133,14 @@ class House:
         """Crash the actor there, again each time that it is back, while this holds."""
         while holds():
             before = self.crashes
-            if self.system.fail(path, RuntimeError("injected")):
+            if self.runs(path) and self.system.fail(path, RuntimeError("injected")):
                 await until(lambda before=before: self.crashes > before)
-            await until(lambda: self.system.ref(path).target.watchable() is not None or not holds())
+            await until(lambda: self.runs(path) or not holds())
+
+    def runs(self, path: str) -> bool:
+        """Whether an actor runs there: one that is ending would not hear of another crash."""
+        node = self.node(path)
+        return node is not None and node.state == "running"
 
     async def settled(self) -> None:
         """Wait until every actor of the tree runs."""

@@ -1,6 +1,7 @@
 """One connection to a daemon: `connect`.
 
-Reconnecting is not done here: `ConnectionEnded` says whether and how, `Client.position` from where, `wait_after` when.
+Reconnecting is not done here: `ConnectionEnded` says whether and how, `Connection.position` from where, `wait_after`
+when. `open_client` does it all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from understudy.client.blocks import block
 from understudy.client.envelope import (
     EVENT_TYPES,
     Comeback,
@@ -21,6 +23,7 @@ from understudy.client.envelope import (
     Welcome,
     encode,
     hello,
+    new_id,
     websocket_address,
 )
 from understudy.client.errors import CommandRefused, CommandTooLarge, NoAnswer, Unreachable
@@ -28,13 +31,13 @@ from understudy.client.exchange import Exchange
 from understudy.client.socket import Socket, dial
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
     from random import Random
 
     from understudy.client.envelope import Address
 
 
-class Client:
+class Connection:
     """An open connection, made by `connect`. Iterate over it for events; give orders by `command`."""
 
     def __init__(self, exchange: Exchange) -> None:
@@ -56,7 +59,7 @@ class Client:
         """A command id. Give it to `command` where the command may have to be repeated on the next connection."""
         return self._exchange.new_id()
 
-    def __aiter__(self) -> Client:
+    def __aiter__(self) -> Connection:
         return self
 
     async def __anext__(self) -> Event:
@@ -114,13 +117,6 @@ class Client:
         return Reply(answer.content, answer.metadata)
 
 
-def _leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions in a group, however deep, or the lone one. Trio regroups on its way, the leaves stay the same."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
-
-
 @asynccontextmanager
 async def connect(
     url: str,
@@ -131,59 +127,59 @@ async def connect(
     client_id: str | None = None,
     resume: Position | None = None,
     comeback: Comeback | None = None,
+    subscribe: Sequence[str] = (),
     within: float = 10.0,
     dial: Callable[[Address], Awaitable[trio.abc.Stream]] = dial,
-) -> AsyncGenerator[Client, None]:
+) -> AsyncGenerator[Connection, None]:
     """A connection to the daemon at `url`, open for the block.
 
     `url` is `ws://`, `http://` or bare `host:port`; the path is `/ws` unless given. `client_id` is what survives a
-    reconnect; with `resume` the daemon sends what came after that position, or a `gap` event. `within` (seconds)
-    bounds everything until `welcome`. Jitter and ids come from `rng`. `dial` opens the byte stream.
+    reconnect; with `resume` the daemon sends what came after that position, or a `gap` event. `subscribe` names
+    channels. `within` (seconds) bounds everything until `welcome`. Jitter and ids come from `rng`. `dial` opens the
+    byte stream.
 
     Raises ValueError for an address that is none, `Unreachable` where no WebSocket came about, `ConnectionEnded` where
     the daemon closed before `welcome`. What the block raises comes out as it is, in no group. Leaving the block
     normally acknowledges the event in hand and closes with 1000; an exception closes without acknowledging. Either
     takes a few seconds at most, also when cancelled.
     """
-    address = websocket_address(url)
-    failure: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            socket = Socket(address, dial)
-            exchange = Exchange(socket, rng)
-            opening = hello(
-                exchange.new_id(),
-                user_id=user_id,
-                token=token,
-                client_id=client_id,
-                resume=resume,
-                comeback=comeback,
-                version=version("understudy"),
-            )
-            processed = False
-            try:
-                with trio.move_on_after(within):
-                    await nursery.start(socket.hold)
-                    await exchange.open(opening)
-                if exchange.welcome is None:
-                    raise Unreachable(address.url, f"no answer within {within:g} s")
-                nursery.start_soon(exchange.serve)
-                yield Client(exchange)
-                processed = True
-            except BaseException as error:
-                failure = error
-                raise
-            finally:
-                if exchange.welcome is not None:
-                    await exchange.leave(processed=processed)
-                nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        # The tasks of a connection raise nothing, so what is in the group is the block's, and the Cancelled of the
-        # tasks. It comes out bare. Anything else would be a defect of this module and is shown whole.
-        expected = [] if failure is None else _leaves(failure)
-        if any(
-            not isinstance(leaf, trio.Cancelled) and all(leaf is not one for one in expected) for leaf in _leaves(group)
-        ):
-            raise
-    if failure is not None:
-        raise failure
+    opening = hello(
+        new_id(rng),
+        user_id=user_id,
+        token=token,
+        client_id=client_id,
+        resume=resume,
+        comeback=comeback,
+        version=version("understudy"),
+        subscribe=subscribe,
+    )
+    async with open_exchange(websocket_address(url), opening, rng=rng, within=within, dial=dial) as exchange:
+        yield Connection(exchange)
+
+
+@asynccontextmanager
+async def open_exchange(
+    address: Address,
+    opening: Command,
+    *,
+    rng: Random,
+    within: float,
+    dial: Callable[[Address], Awaitable[trio.abc.Stream]],
+) -> AsyncGenerator[Exchange, None]:
+    """What `connect` is made of: `opening` is the `hello`, the rest as there."""
+    async with block() as nursery:
+        socket = Socket(address, dial)
+        exchange = Exchange(socket, rng)
+        processed = False
+        try:
+            with trio.move_on_after(within):
+                await nursery.start(socket.hold)
+                await exchange.open(opening)
+            if exchange.welcome is None:
+                raise Unreachable(address.url, f"no answer within {within:g} s")
+            nursery.start_soon(exchange.serve)
+            yield exchange
+            processed = True
+        finally:
+            if exchange.welcome is not None:
+                await exchange.leave(processed=processed)

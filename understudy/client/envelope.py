@@ -1,6 +1,9 @@
 """The envelope as a client sees it: what comes in as `Event`, `Reply` and `Welcome`, what goes out as bytes. Pure."""
 
 import re
+import uuid
+from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -114,9 +117,16 @@ _decoder: Final = msgspec.json.Decoder(dict[str, Any])
 def decode_frame(frame: str) -> Event:
     """The envelope in one text frame. Raises `MalformedFrame`; unknown fields are ignored, null reads as left out."""
     try:
-        fields = {name: value for name, value in _decoder.decode(frame).items() if value is not None}
-        return msgspec.convert(fields, Event)
+        return read_event(_decoder.decode(frame))
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise MalformedFrame(str(error)) from None
+
+
+def read_event(fields: Mapping[str, Any]) -> Event:
+    """The envelope of a JSON object. Raises `MalformedFrame`."""
+    try:
+        return msgspec.convert({name: value for name, value in fields.items() if value is not None}, Event)
+    except msgspec.ValidationError as error:
         raise MalformedFrame(str(error)) from None
 
 
@@ -139,6 +149,11 @@ def encode(command: Command) -> bytes:
     return msgspec.json.encode(fields)
 
 
+def new_id(rng: Random) -> str:
+    """A UUID from `rng`: as unique as its seed, so one of the operating system's in earnest."""
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
 def hello(
     command_id: str,
     *,
@@ -148,6 +163,7 @@ def hello(
     resume: Position | None,
     comeback: Comeback | None,
     version: str,
+    subscribe: Sequence[str] = (),
 ) -> Command:
     metadata: dict[str, Any] = {"client": {"platform": "python", "version": version, "capabilities": []}}
     named = {"user_id": user_id, "token": token, "client_id": client_id}
@@ -156,6 +172,8 @@ def hello(
         metadata["resume"] = attrs.asdict(resume)
     if comeback is not None:
         metadata["reconnect"] = attrs.asdict(comeback)
+    if subscribe:
+        metadata["subscribe"] = list(subscribe)
     return Command(id=command_id, type="hello", metadata=metadata)
 
 
@@ -176,6 +194,11 @@ class Address:
     @property
     def url(self) -> str:
         return f"{'wss' if self.tls else 'ws'}://{self.authority}{self.resource}"
+
+    def http_url(self, path: str) -> str:
+        """The daemon's HTTP address of `path`: beside its WebSocket, under the same prefix where a proxy has one."""
+        prefix = self.resource.partition("?")[0].rpartition("/")[0]
+        return f"{'https' if self.tls else 'http'}://{self.authority}{prefix}{path}"
 
 
 def websocket_address(url: str) -> Address:

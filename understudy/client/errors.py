@@ -28,6 +28,10 @@ class Unreachable(Exception):
         self.retry_after = retry_after
         self.reconnect = status is None or status == 429 or status >= 500
 
+    def anew(self) -> Unreachable:
+        """The same, to be raised once more: several tasks may, and an exception keeps the frames that it passed."""
+        return Unreachable(self.url, self.why, status=self.status, retry_after=self.retry_after)
+
 
 class ConnectionEnded(Exception):
     """The connection is over, and everything that it had delivered has been handed out.
@@ -56,6 +60,17 @@ class ConnectionEnded(Exception):
         self.retry_after = retry_after
         self.message = message
 
+    def anew(self) -> ConnectionEnded:
+        """As `Unreachable.anew`."""
+        return ConnectionEnded(
+            self.code,
+            self.reason,
+            how=self.how,
+            resume=self.resume,
+            retry_after=self.retry_after,
+            message=self.message,
+        )
+
 
 class CommandRefused(Exception):
     """The daemon answered with an `error`: nothing was done.
@@ -82,6 +97,20 @@ class CommandTooLarge(Exception):
         super().__init__(f"the command has {size:,} bytes; the daemon takes {limit:,}")
         self.size = size
         self.limit = limit
+
+
+class NotSent(Exception):
+    """A command did not leave, and will not: nothing was done.
+
+    `reason` is full (the queue holds as many bytes without an answer as it may) or age (no way to the daemon was found
+    in time).
+    """
+
+    def __init__(self, command_type: str, command_id: str, reason: str) -> None:
+        super().__init__(f"{command_type} was not sent: {reason}")
+        self.command_type = command_type
+        self.command_id = command_id
+        self.reason = reason
 
 
 class NoAnswer(Exception):

@@ -16,10 +16,9 @@ command waits for its answer the bound is lifted, for the answer may stand behin
 
 from __future__ import annotations
 
-import uuid
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import trio
@@ -33,6 +32,7 @@ from understudy.client.envelope import (
     Welcome,
     decode_frame,
     encode,
+    new_id,
     read_welcome,
 )
 from understudy.client.errors import CommandTooLarge, ConnectionEnded
@@ -50,12 +50,23 @@ INBOX_BYTES: Final = 4 * 1024 * 1024
 _OUTBOX_FRAMES: Final = 64
 
 
+class Asker(Protocol):
+    """Who waits for the answer to a command."""
+
+    def settle(self, answer: Event | None) -> None:
+        """The answer; None where the connection has ended without one."""
+
+
 @attrs.define(eq=False)
 class Question:
     """A command that waits for its answer, which stays None where the connection ends first."""
 
     answered: trio.Event = attrs.field(factory=trio.Event)
     answer: Event | None = None
+
+    def settle(self, answer: Event | None) -> None:
+        self.answer = answer
+        self.answered.set()
 
 
 @attrs.frozen
@@ -91,7 +102,7 @@ class Exchange:
     _inbox: deque[tuple[Event, int]] = attrs.field(factory=deque)
     _inbox_bytes: int = 0
     _held_up: bool = False
-    _questions: dict[str, Question] = attrs.field(factory=dict)
+    _questions: dict[str, Asker] = attrs.field(factory=dict)
     _last_error: str | None = None
     _asked_to_wait: float | None = None
     _queued: int = 0
@@ -99,6 +110,7 @@ class Exchange:
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _to_confirm: trio.Event = attrs.field(factory=trio.Event)
     _tasks: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ended: trio.Event = attrs.field(factory=trio.Event)
     _outbox: trio.MemorySendChannel[bytes] = attrs.field(init=False)
     _outgoing: trio.MemoryReceiveChannel[bytes] = attrs.field(init=False)
 
@@ -108,8 +120,7 @@ class Exchange:
     # What the application calls.
 
     def new_id(self) -> str:
-        """A UUID from `rng`: as unique as its seed, so one of the operating system's in earnest."""
-        return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        return new_id(self._rng)
 
     async def open(self, opening: Command) -> None:
         """Says hello and waits for welcome. Raises `ConnectionEnded` where a Close comes instead."""
@@ -135,9 +146,19 @@ class Exchange:
         self._expected = start + 1
         self._handed_out = self.processed = self._acked = start
 
+    def mark_processed(self, seq: int | None = None) -> None:
+        """What was taken last is processed, and so is all up to `seq` that has arrived; it will be acknowledged.
+
+        An application may have had events from an earlier connection that this one has sent again.
+        """
+        arrived = 0 if seq is None else min(seq, self._expected - 1)
+        self.processed = max(self.processed, self._handed_out, arrived)
+        if self.processed > self._acked:
+            self._to_confirm.set()
+
     async def next_event(self) -> Event:
         """The next event, known or not; the one before counts as processed. Cancelled, it has taken nothing."""
-        self._mark_processed()
+        self.mark_processed()
         await trio.lowlevel.checkpoint()
         while not self._inbox:
             if self.end is not None:
@@ -157,22 +178,35 @@ class Exchange:
             return None
         if command_id in self._questions:
             raise ValueError(f"the command {command_id} is still waiting for its answer")
-        question = self._questions[command_id] = Question()
-        self._wake()
+        question = Question()
         try:
             with trio.move_on_after(within):
-                await self._queue(frame)
+                await self.submit(command_id, frame, question)
                 await question.answered.wait()
         finally:
-            del self._questions[command_id]
+            self.forget(command_id)
         return question.answer
+
+    async def submit(self, command_id: str, frame: bytes, asker: Asker) -> None:
+        """Sends a command behind those submitted before; `asker` is told its answer, unless it is forgotten first.
+
+        Waits while the outbox is full. Cancelled, the command has not left. On a connection that has ended, nobody is
+        told anything.
+        """
+        self._questions[command_id] = asker
+        self._wake()
+        await self._queue(frame)
+
+    def forget(self, command_id: str) -> None:
+        """Nobody waits for this answer any more."""
+        self._questions.pop(command_id, None)
 
     async def leave(self, *, processed: bool) -> None:
         """Closes with 1000, after a last ack where the event in hand is `processed`. Takes a few seconds at most."""
         if self.end is None:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_WITHIN):
                 if processed:
-                    self._mark_processed()
+                    self.mark_processed()
                 if self.processed > self._acked:
                     await self._send_ack()
                 while self._sent < self._queued and not self._over():
@@ -274,10 +308,9 @@ class Exchange:
 
     def _answer(self, event: Event) -> None:
         """To whoever asked. What answers a command that was given up, a heartbeat or an ack goes nowhere."""
-        question = self._questions.get(str(event.metadata["reply_to"]))
-        if question is not None:
-            question.answer = event
-            question.answered.set()
+        asker = self._questions.pop(str(event.metadata["reply_to"]), None)
+        if asker is not None:
+            asker.settle(event)
 
     def _note(self, event: Event) -> None:
         """Keeps what will explain the close, if one follows."""
@@ -286,11 +319,6 @@ class Exchange:
         if event.type in ("error", "draining"):
             retry_after: Any = event.metadata.get("retry_after")
             self._asked_to_wait = float(retry_after) if isinstance(retry_after, int | float) else None
-
-    def _mark_processed(self) -> None:
-        self.processed = self._handed_out
-        if self.processed > self._acked:
-            self._to_confirm.set()
 
     async def _send_ack(self) -> None:
         self._to_confirm = trio.Event()
@@ -316,6 +344,8 @@ class Exchange:
         if self.end is None:
             self.end = End(code, reason, self._asked_to_wait, self._last_error)
         self._tasks.cancel()
-        for question in self._questions.values():
-            question.answered.set()
+        self.ended.set()
+        askers, self._questions = self._questions, {}
+        for asker in askers.values():
+            asker.settle(None)
         self._wake()

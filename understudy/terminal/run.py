@@ -1,32 +1,36 @@
-"""`understudy run`: start a run on a daemon, tell of it until its end, over as many connections as that takes.
+"""`understudy run`: start a run on a daemon, tell of it until its end.
 
-One coroutine, no tasks of its own: the client's connection has them. The status line is kept alive by waiting for the
-next event in short turns, which the client allows: a cancelled wait takes nothing.
+One coroutine, no tasks of its own: the client has them, and keeps the connection. The status line is kept alive by
+waiting for the next event in short turns, which the client allows: a cancelled wait takes nothing.
 """
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
 from understudy.client import (
-    Comeback,
+    Closed,
     CommandRefused,
     CommandTooLarge,
     ConnectionEnded,
+    Gap,
     NoAnswer,
+    NotSent,
+    Open,
+    Polling,
     RunView,
     Unreachable,
+    Waiting,
     apply,
     connect,
     load,
-    wait_after,
+    open_client,
     websocket_address,
 )
-from understudy.client.reconnect import HELD
+from understudy.client.envelope import new_id
 from understudy.terminal.interrupt import listening_for_interrupts
 from understudy.terminal.screen import PlainScreen, Screen, TerminalScreen
 from understudy.terminal.story import Note, Told, tell
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from random import Random
     from typing import TextIO
 
-    from understudy.client import Client, Event, Position
+    from understudy.client import Client, Event, State
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
@@ -52,118 +56,90 @@ class RunLost(Exception):
 
 @attrs.define(eq=False)
 class Follower:
-    """One run, followed over any number of connections."""
+    """One run, followed over whatever becomes of the connection. `hear` is for the client's states."""
 
-    url: str
+    screen: Screen
     brief: str
     workflow: str
-    screen: Screen
-    rng: Random
-    user_id: str | None
-    token: str | None
-    patience: float
-    client_id: str
     start_id: str
+    patience: float
     began: float = attrs.field(factory=trio.current_time)
     view: RunView | None = None
     told: Told = attrs.field(factory=Told)
-    position: Position | None = None
-    tries: int = 0
+    been_there: bool = False
     lost_at: float | None = None
-    last_code: int = 1006
+    turn: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     @property
     def elapsed(self) -> float:
         return trio.current_time() - self.began
 
-    async def follow(self) -> RunView:
-        """Starts the run and tells of it. Gives its last view; raises `RunLost` where it ends for us before it ends."""
-        while True:
-            began = trio.current_time()
-            connected = False
-            try:
-                async with connect(
-                    self.url,
-                    rng=self.rng,
-                    user_id=self.user_id,
-                    token=self.token,
-                    client_id=self.client_id,
-                    resume=self.position,
-                    comeback=self._comeback(),
-                ) as client:
-                    connected, began = True, trio.current_time()
-                    try:
-                        return await self._attend(client)
-                    finally:
-                        self.position = client.position
-            except (Unreachable, ConnectionEnded) as trouble:
-                held = trio.current_time() - began if connected else 0.0
-                await self._wait(trouble, held)
-            except CommandRefused as refused:
-                raise RunLost(refusal_words(refused)) from None
-            except CommandTooLarge as large:
-                raise RunLost(f"The brief is too long: {large}.") from None
-            except NoAnswer as silence:
-                raise RunLost(f"The daemon did not answer: {silence}. It may be busy; try again in a moment.") from None
-
-    def _comeback(self) -> Comeback | None:
-        if self.lost_at is None:
-            return None
-        down = trio.current_time() - self.lost_at
-        return Comeback(attempts=self.tries, down_ms=round(down * 1000), last_code=self.last_code)
-
-    async def _wait(self, trouble: Unreachable | ConnectionEnded, held: float) -> None:
-        """Until the next try; raises `RunLost` where there is to be none."""
-        if isinstance(trouble, Unreachable) and self.position is None:
-            raise RunLost(unreachable_words(trouble)) from None
-        if not trouble.reconnect:
-            raise RunLost(ended_words(trouble)) from None
-        now = trio.current_time()
-        if isinstance(trouble, ConnectionEnded):
-            self.last_code = trouble.code
-        if self.lost_at is None:
-            self.lost_at = now
+    def hear(self, state: State) -> None:
+        """Says when the connection is lost, and when there is one again."""
+        if isinstance(state, Open | Polling):
+            if self.lost_at is not None:
+                self.screen.tell([Note("Connected again.")])
+            self.been_there, self.lost_at = True, None
+        elif self.been_there and self.lost_at is None and not isinstance(state, Closed):
+            self.lost_at = trio.current_time()
             self.screen.tell([Note(CONNECTION_LOST, "warning")])
-        if held >= HELD:
-            self.tries = 0
-        if now - self.lost_at >= self.patience:
-            raise RunLost(
-                f"No connection for {self.patience:g} s. If the daemon is up, the run goes on there."
-            ) from None
-        wait_until = now + wait_after(trouble, self.tries, held, self.rng)
-        self.tries += 1
-        while (now := trio.current_time()) < wait_until:
-            self.screen.status(status_line(self.view, self.elapsed, CONNECTION_LOST), now)
-            await trio.sleep(min(self.screen.tick, wait_until - now))
+            self.turn.deadline = min(self.turn.deadline, self._next_look())
 
-    async def _attend(self, client: Client) -> RunView:
-        """Tells of the run while this connection lasts."""
-        came_back = self.position is not None
-        if self.lost_at is not None:
-            self.lost_at = None
-            self.screen.tell([Note("Connected again.")])
-        view = self.view
-        if view is None:
-            reply = await client.command(
-                "start_run", content=self.brief, metadata={"workflow": self.workflow}, command_id=self.start_id
-            )
-            view = self.view = RunView(run_id=str(reply.metadata.get("run_id", "")))
-        if came_back and not client.welcome.resumed:
-            view = await self._load(client, view)
-        while not view.ended:
-            event: Event | None = None
-            with trio.move_on_after(self.screen.tick):
-                event = await anext(client)
-            if event is not None:
-                view = self._show(apply(view, event), event)
-            self.screen.status(status_line(view, self.elapsed, None), trio.current_time())
+    async def follow(self, client: Client) -> RunView:
+        """Starts the run and tells of it. Gives its last view; raises `RunLost` where it ends for us before it ends."""
+        try:
+            if isinstance(state := await client.until(Open, Polling, Waiting), Waiting):
+                raise RunLost(ended_words(state.trouble))
+            view = await self._start(client)
+            while not view.ended:
+                event: Event | None = None
+                with trio.CancelScope(deadline=self._next_look()) as self.turn:
+                    event = await anext(client)
+                if isinstance(event, Gap):
+                    view = await self._load(client, view)
+                elif event is not None:
+                    view = self._show(apply(view, event), event)
+                self._lose_patience()
+                lost = None if self.lost_at is None else CONNECTION_LOST
+                self.screen.status(status_line(view, self.elapsed, lost), trio.current_time())
+        except (Unreachable, ConnectionEnded) as trouble:
+            raise RunLost(ended_words(trouble)) from None
+        except CommandRefused as refused:
+            raise RunLost(refusal_words(refused)) from None
+        except CommandTooLarge as large:
+            raise RunLost(f"The brief is too long: {large}.") from None
+        except (NoAnswer, NotSent) as silence:
+            self._lose_patience()
+            raise RunLost(f"The daemon did not answer: {silence}. It may be busy; try again in a moment.") from None
         return view
+
+    async def _start(self, client: Client) -> RunView:
+        reply = await client.command(
+            "start_run",
+            content=self.brief,
+            metadata={"workflow": self.workflow},
+            command_id=self.start_id,
+            within=self.patience,
+        )
+        self.view = RunView(run_id=str(reply.metadata.get("run_id", "")))
+        return self.view
 
     async def _load(self, client: Client, view: RunView) -> RunView:
         """The daemon could not send what we missed, so we ask how the run stands."""
         self.screen.tell([Note("Part of what happened meanwhile cannot be shown any more.", "warning")])
-        reply = (await client.command("get_run", metadata={"run_id": view.run_id})).metadata
+        reply = (await client.command("get_run", metadata={"run_id": view.run_id}, within=self.patience)).metadata
+        # The positions that the view knows may be of another log.
+        view = attrs.evolve(view, as_of=0)
         return self._show(load(view, reply.get("run", {}), reply.get("steps", []), int(reply.get("seq", 0))))
+
+    def _next_look(self) -> float:
+        """Until when (trio's time) to wait for an event: the status line wants to move, or patience ends."""
+        soon = trio.current_time() + self.screen.tick
+        return soon if self.lost_at is None else min(soon, self.lost_at + self.patience)
+
+    def _lose_patience(self) -> None:
+        if self.lost_at is not None and trio.current_time() - self.lost_at >= self.patience:
+            raise RunLost(f"No connection for {self.patience:g} s. If the daemon is up, the run goes on there.")
 
     def _show(self, view: RunView, event: Event | None = None) -> RunView:
         self.view = view
@@ -203,23 +179,13 @@ async def run_brief(
         return EXIT_FAILED
     terminal = out.isatty() if tty is None else tty
     screen: Screen = TerminalScreen(out, colour=colour) if terminal else PlainScreen(out)
-    follower = Follower(
-        url,
-        brief,
-        workflow,
-        screen,
-        rng,
-        user_id,
-        token,
-        patience,
-        client_id=f"run-{uuid.UUID(int=rng.getrandbits(128), version=4)}",
-        start_id=str(uuid.UUID(int=rng.getrandbits(128), version=4)),
-    )
+    follower = Follower(screen, brief, workflow, new_id(rng), patience)
     view: RunView | None = None
     with listening_for_interrupts() as interrupts:
         try:
             with screen, interrupts.cancelling():
-                view = await follower.follow()
+                async with open_client(url, rng=rng, user_id=user_id, token=token, on_state=follower.hear) as client:
+                    view = await follower.follow(client)
         except RunLost as lost:
             err.write(f"{lost}\n")
             return EXIT_FAILED

@@ -18,8 +18,10 @@ from runtime import (
     Crashed,
     GaveUp,
     HookFailed,
+    LoopBlocked,
     RefusedTell,
     StopOverdue,
+    Stuck,
     Switched,
     System,
 )
@@ -247,6 +249,29 @@ async def test_an_overdue_stop() -> None:
     [line] = book.lines
     assert (line["level"], line["actors"]) == ("critical", ["/runs/r", "/runs"])
     assert book.counters.overdue_stops == 1
+
+
+async def test_a_stuck_actor() -> None:
+    book = Book()
+    book.report(Stuck("/storage", "Journal", "running", "Append", 12.3456, 40))
+    book.report(Stuck("/users", "Users", "starting", None, 0.0, 1))
+    busy, starting = book.lines
+    expected = {"event": "actor stuck", "level": "error", "actor": "/storage", "kind": "Journal", "state": "running"}
+    assert busy.items() >= {**expected, "handling": "Append", "seconds": 12.346, "waiting": 40}.items()
+    assert "handling" not in starting
+    assert book.counters.stuck == 2
+
+
+async def test_a_blocked_loop_is_told_from_another_thread() -> None:
+    book = Book()
+    await trio.to_thread.run_sync(book.report.loop_blocked, LoopBlocked("/runs/r", "Step", 0.5, "  File x, line 1\n"))
+    await trio.to_thread.run_sync(book.report.loop_blocked, LoopBlocked(None, None, 0.5, ""))
+    of_an_actor, of_nobody = book.lines
+    expected = {"event": "loop blocked", "level": "critical", "actor": "/runs/r", "handling": "Step", "seconds": 0.5}
+    assert of_an_actor.items() >= expected.items()
+    assert "File x, line 1" in of_an_actor["exception"]
+    assert "actor" not in of_nobody
+    assert book.counters.loop_blocks == 2
 
 
 @pytest.mark.parametrize(("path", "part"), [("/users/u%2F1/x", "users"), ("/clerk", "clerk"), ("/", "/")])
