@@ -16,8 +16,6 @@ from runtime import (
 )
 from tests.support.actors import LONG, Bench, Boom, asking, boom, bounded, hang, settle
 
-# --- outcomes
-
 
 async def test_the_answer_is_what_the_handler_returns(bench: Bench):
     a = await bench.spawn("a")

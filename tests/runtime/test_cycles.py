@@ -14,8 +14,6 @@ from runtime import (
 )
 from tests.support.actors import LONG, Bench, Probe, Subject, asking, bounded, hang, settle
 
-# --- cycles
-
 
 async def test_asking_oneself_is_a_cycle(bench: Bench):
     a = await bench.spawn("a")

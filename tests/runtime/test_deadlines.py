@@ -26,9 +26,6 @@ def slow(seconds: float, order: list[Any], name: str) -> Any:
     return stopped
 
 
-# --- deadlines
-
-
 async def test_a_child_has_its_time_to_stop_and_is_then_cancelled(bench: Bench):
     a = await bench.spawn("a", on={"hang": hang}, shutdown=3)
     a.ref.tell("hang")

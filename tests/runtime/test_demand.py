@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import (
@@ -135,6 +135,7 @@ async def books() -> AsyncGenerator[Books, None]:
 # --- the ledgers
 
 
+@settings(deadline=None)
 @given(
     largest=st.integers(1, 20),
     data=st.data(),

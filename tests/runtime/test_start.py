@@ -21,8 +21,6 @@ from tests.support.actors import (
     settle,
 )
 
-# --- starting
-
 
 async def test_a_failed_start_ends_the_incarnation(bench: Bench):
     host = await bench.spawn("host", OpenHost)
