@@ -24,7 +24,7 @@ from runtime._address import CURRENT
 from runtime._errors import InvalidSpec
 from runtime._failure import describe, strip
 from runtime._hand import NOTHING
-from runtime._hosting import Hosting, IncarnationEnded, IncarnationStarted
+from runtime._hosting import Hosting, IncarnationEnded
 from runtime._messages import Crashed, Killed, Passivated, Reason, Stopped
 from runtime._reports import Crash, HookFailed
 from runtime._request import failed
@@ -190,7 +190,7 @@ class Cell(Hosting):
 
     def announce(self) -> None:
         """Tell the host that this child has started."""
-        self.owner.signal(IncarnationStarted(self, self.incarnation))
+        self.owner.signal(self)
 
     async def _live_as_host(self, actor: Actor) -> Reason:
         """As `_live`, with a nursery around it, and no child left behind."""
@@ -281,10 +281,10 @@ class Cell(Hosting):
     async def take_signal(self, actor: Any, signal: Any) -> None:
         if signal.__class__ is IncarnationEnded:
             signal = self._child_ended(actor, signal.cell, signal.reason)
-        elif signal.__class__ is IncarnationStarted:
-            cell: Cell = signal.cell
-            # It may have ended since: that follows, and is another matter than a start that failed.
-            signal = actor.child_started(cell) if cell.incarnation == signal.incarnation else None
+        elif signal.__class__ is Cell:
+            # A child has started. The cell itself is the news: an object for each would be ten thousand more for the
+            # collector. It may have ended since: that follows, and is another matter than a start that failed.
+            signal = actor.child_started(signal)
         if signal is not None:
             self.current = signal
             await actor.receive(signal)

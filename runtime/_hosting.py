@@ -47,16 +47,6 @@ class IncarnationEnded:
         self.reason = reason
 
 
-class IncarnationStarted:
-    """From a child's cell to its host's: `started` has returned."""
-
-    __slots__ = ("cell", "incarnation")
-
-    def __init__(self, cell: Cell, incarnation: int) -> None:
-        self.cell = cell
-        self.incarnation = incarnation
-
-
 class Hosting(Turns):
     """A cell as a host of other cells."""
 

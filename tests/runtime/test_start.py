@@ -10,7 +10,6 @@ from runtime import (
     Spec,
     is_failure,
 )
-from runtime._hosting import IncarnationStarted
 from tests.support.actors import (
     Bench,
     Log,
@@ -123,13 +122,3 @@ async def test_a_start_is_announced_though_the_child_has_ended_since(bench: Benc
     await host.do(start_and_fail)
     await settle()
     assert [type(message) for message in host.log.heard] == [ChildStarted, ChildEnded]
-
-
-async def test_a_start_is_not_announced_for_a_later_incarnation(bench: Bench):
-    """The host is busy while its child starts, fails and starts again."""
-    a = await bench.spawn("a", on={"boom": boom})
-    bench.log.heard.clear()
-    for incarnation in range(3):
-        bench.root.cell.signal(IncarnationStarted(a.cell, incarnation))
-    await settle()
-    assert bench.log.heard == [ChildStarted("a", a.ref)]
