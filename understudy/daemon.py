@@ -145,6 +145,7 @@ async def open_daemon(
             metrics=metrics.render,
             counters=counters,
             log=log,
+            stamps=stamps,
             scrub=partial(scrub_text, secrets=[m.api_key for m in settings.models.values() if m.api_key]),
         )
         parts = Parts(

@@ -30,6 +30,7 @@ from actors.users.keys import OPEN, runs_of
 from actors.users.messages import (
     Acked,
     Attach,
+    AwaitNews,
     CommandError,
     Detach,
     Emit,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from actors.protocol.stamps import Stamps
     from actors.storage.interface import Position
     from actors.workflows.definitions import WorkflowDefinition
-    from runtime import Ref
+    from runtime import Ref, ReplyTo
 
 COMMIT_WITHIN: Final = 60.0
 ATTACH_WITHIN: Final = 10.0
@@ -115,6 +116,7 @@ class UserContext(Actor):
         self._released: int | None = None
         """The last seq that was handed to the connections; None until it is known where this incarnation begins."""
         self._active_at = 0.0
+        self._awaiting: list[ReplyTo] = []
         self.commands = RunCommands(self)
 
     async def started(self) -> None:
@@ -138,6 +140,10 @@ class UserContext(Actor):
             case Acked(_, seq):
                 if self._released is not None:
                     self.services.counters.events_delivered += self._devices.acked(seq, self._released)
+            case AwaitNews(seq):
+                if self._released is not None and self._released > seq:
+                    return True
+                self._await_news(self.defer())
             case Sync():
                 self._answer_when_committed()
             case Detach(ref) | Ended(ref) | Restarted(ref):
@@ -240,11 +246,29 @@ class UserContext(Actor):
         ((_, seq),) = entry.outcome.seqs
         if seq > self._released:
             self._released = seq
+            self._tell_news()
             self.services.counters.events_committed += 1
             self._devices.deliver(with_seq(entry.frame(), seq), seq)
         elif seq <= self._found:
             # An earlier incarnation had it committed, and ended before it knew: connections have it from the log.
             self.services.counters.events_committed += 1
+
+    # --- who polls
+
+    def _await_news(self, reply: ReplyTo) -> None:
+        """Keep one who waits for the next event; those who have gone meanwhile are let go."""
+        waiting: list[ReplyTo] = []
+        for other in self._awaiting:
+            if other.wanted:
+                waiting.append(other)
+            else:
+                other.answer(False)
+        self._awaiting = [*waiting, reply]
+
+    def _tell_news(self) -> None:
+        awaiting, self._awaiting = self._awaiting, []
+        for reply in awaiting:
+            reply.answer(True)
 
     # --- how things stand
 

@@ -116,6 +116,13 @@ class Acked:
 
 
 @attrs.frozen
+class AwaitNews:
+    """Answered True when the user's log has an event after `seq`, at once if it has one already."""
+
+    seq: int
+
+
+@attrs.frozen
 class Handle:
     """A command of this user. Answered with the reply's metadata (a dict), or refused with `CommandError`."""
 

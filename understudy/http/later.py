@@ -28,8 +28,6 @@ PROMISED: Final[tuple[tuple[str, tuple[Method, ...]], ...]] = (
     ("/api/agents/{agent_id:str}/tasks", ("POST",)),
     ("/api/tasks", ("GET", "POST")),
     ("/api/tasks/{task_id:str}", ("GET", "DELETE")),
-    ("/api/events", ("GET",)),
-    ("/api/commands", ("POST",)),
     ("/api/workflows", ("GET",)),
     ("/api/runs", ("GET", "POST")),
     ("/api/runs/pause", ("POST",)),

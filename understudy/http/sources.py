@@ -14,6 +14,7 @@ from understudy.logs import scrub_text
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from actors.protocol.stamps import Stamps
     from runtime import System
 
 Phase: TypeAlias = Literal["starting", "running", "draining"]
@@ -43,6 +44,7 @@ class Sources:
         log: for the causes of failures that a client is not told of.
         identify: who asks, from the request's headers (names in lower case). Raises RequestRefused.
         scrub: takes secrets out of a text.
+        stamps: where the ids and times of replies come from.
         required: the parts without which the daemon is not ready; any other that is unavailable makes it degraded.
     """
 
@@ -54,6 +56,7 @@ class Sources:
     metrics: Callable[[], bytes]
     counters: DaemonCounters
     log: FilteringBoundLogger
+    stamps: Stamps
     identify: Callable[[Mapping[str, str]], Caller] = in_development
     scrub: Callable[[str], str] = scrub_text
     required: frozenset[str] = frozenset({"storage"})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from io import StringIO
 from typing import Any
@@ -14,6 +15,7 @@ from actors.gateway.head import read_head
 from actors.gateway.http import http_config, serve_http
 from actors.operations.counters import DaemonCounters
 from actors.operations.metrics import open_metrics
+from actors.protocol.stamps import Stamps
 from runtime import System, open_system
 from tests.support.small_daemon import root, settled
 from understudy.http import Check, Sources, build_app
@@ -75,6 +77,7 @@ async def site(nursery: trio.Nursery) -> AsyncIterator[Site]:
                     metrics=metrics.render,
                     counters=counters,
                     log=open_log(out, style="json"),
+                    stamps=Stamps(random.Random(1), lambda: 1_800_000_000.0),
                 )
                 site = Site(system, sources, client, out, escaped, {"storage": Check("ok", "The log is written.")})
                 site.serve()

@@ -166,7 +166,8 @@ async def test_the_openapi_document(site: Site) -> None:
     assert document["openapi"].startswith("3.1.")
     assert document["info"]["version"] == "1.2.3"
     operations = {path: set(item) for path, item in document["paths"].items()}
-    assert operations == {path: {"get"} for path in ("/health", "/ready", "/metrics", "/api/supervisors")}
+    read = ("/health", "/ready", "/metrics", "/api/supervisors", "/api/events")
+    assert operations == {**{path: {"get"} for path in read}, "/api/commands": {"post"}}
     schemas = document["components"]["schemas"]
     references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))
     assert references

@@ -1,0 +1,173 @@
+"""The same log and the same commands without a WebSocket: `GET /api/events` and `POST /api/commands`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import attrs
+import msgspec
+from litestar import MediaType, Request, Response, get, post
+from litestar.params import Parameter
+from msgspec import Raw
+
+from actors.gateway.rules import plan_resume
+from actors.protocol.codes import ERRORS, ErrorCode
+from actors.protocol.commands import ACK, HEARTBEAT, HELLO, Ack, Resume
+from actors.protocol.connection_events import error, heartbeat, reply
+from actors.protocol.decode import Command, Rejected, decode
+from actors.protocol.events import Event, encode, with_seq
+from actors.storage.interface import Position, Stored
+from actors.storage.journal import Read, Top
+from actors.users.messages import Acked, Attached, AwaitNews, CommandError, Handle, Locate
+from runtime import ActorError, Refused, TimedOut
+from understudy.http.failures import RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from litestar.handlers import HTTPRouteHandler
+
+    from runtime import Ref
+    from understudy.http.sources import Sources
+
+PAGE: Final = 500
+LONGEST_WAIT: Final = 25.0
+ASK_WITHIN: Final = 10.0
+HANDLE_WITHIN: Final = 60.0
+JSON: Final = MediaType.JSON
+
+
+@attrs.frozen(slots=False)
+class Events:
+    """`epoch` and `seq`: the log and its top. `events` are as they were first sent; none unless `resumed`."""
+
+    epoch: str
+    seq: int
+    resumed: bool
+    events: list[Raw]
+
+
+class _Polling:
+    """What the routes do, over the daemon's actors."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._system = sources.system
+
+    async def _ask(self, path: str, question: object, within: float = ASK_WITHIN) -> Any:
+        try:
+            return await self._system.ref(path).ask(question, within)
+        except ActorError:
+            raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1) from None
+
+    async def context(self, user: str) -> Ref[Any]:
+        ref: Ref[Any] = await self._ask("/users", Locate(user))
+        return ref
+
+    async def events(self, user: str, client_id: str | None, resume: Resume | None, wait: float) -> Events:
+        """The events after a position, by the rules of resuming; waits for one if there is none."""
+        position: Position = await self._ask("/storage", Top(user))
+        plan = plan_resume(resume, Attached(position.epoch, position.first, position.seq, (), 0))
+        if resume is None or not plan.resumed:
+            return Events(position.epoch, position.seq, plan.resumed, [])
+        context = await self.context(user)
+        if client_id is not None:
+            context.tell(Acked(client_id, resume.seq))
+        if position.seq == resume.seq and wait > 0:
+            try:
+                await context.ask(AwaitNews(resume.seq), wait)
+            except TimedOut:
+                return Events(position.epoch, position.seq, True, [])
+            except ActorError:
+                raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1) from None
+        page: list[Stored] = await self._ask("/storage", Read(user, resume.seq, PAGE))
+        top = max([position.seq, *(stored.seq for stored in page)])
+        return Events(position.epoch, top, True, [Raw(with_seq(stored.body, stored.seq)) for stored in page])
+
+    async def command(self, user: str, body: str) -> tuple[int, Event]:
+        """Carry out one command: the status and the `reply` or `error`."""
+        try:
+            command = decode(body)
+        except Rejected as rejected:
+            return self._refused(rejected.code, rejected.reply_to, content=rejected.message, fields=rejected.fields)
+        if command.type == HELLO:
+            return self._refused(ErrorCode.BAD_REQUEST, command.id, content="There is no hello over HTTP.")
+        self._sources.counters.commands[command.type] += 1
+        if command.type == HEARTBEAT:
+            stamps = self._sources.stamps
+            return 200, heartbeat(stamps.stamp(), reply_to=command.id, server_time=stamps.wall())
+        if command.type == ACK:
+            assert isinstance(command.body, Ack)
+            (await self.context(user)).tell(Acked("", command.body.seq))
+            return 200, reply(self._sources.stamps.stamp(), reply_to=command.id, metadata={})
+        if command.body is None:
+            return self._refused(ErrorCode.UNAVAILABLE, command.id)
+        return await self._handle(user, command)
+
+    async def _handle(self, user: str, command: Command) -> tuple[int, Event]:
+        context = await self.context(user)
+        try:
+            metadata = await context.ask(Handle(command), HANDLE_WITHIN)
+        except Refused as refused:
+            why = refused.reason
+            if not isinstance(why, CommandError):  # perhaps it was done: the client's repeat settles it
+                raise RequestRefused(ErrorCode.INTERNAL) from None
+            details = dict(why.details or {})
+            fields = details.pop("fields", None)
+            return self._refused(
+                why.code, command.id, content=why.content, fields=fields, retry_after=why.retry_after, details=details
+            )
+        except ActorError:
+            raise RequestRefused(ErrorCode.INTERNAL) from None
+        return 200, reply(self._sources.stamps.stamp(), reply_to=command.id, metadata=metadata)
+
+    def _refused(self, code: ErrorCode, reply_to: str | None, **more: Any) -> tuple[int, Event]:
+        self._sources.counters.command_errors[code.value] += 1
+        event = error(self._sources.stamps.stamp(), code, reply_to=reply_to, **more)
+        return ERRORS[code].status, event
+
+
+def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
+    """The routes of this module."""
+    polling = _Polling(sources)
+
+    @get(
+        "/api/events",
+        summary="Events of the caller's log, without a WebSocket",
+        operation_id="events",
+        tags=["events"],
+    )
+    async def events(
+        request: Request[Any, Any, Any],
+        client_id: Annotated[str | None, Parameter(min_length=1, max_length=200)] = None,
+        epoch: Annotated[str | None, Parameter(min_length=1, max_length=200)] = None,
+        after: Annotated[int | None, Parameter(ge=0, lt=2**53)] = None,
+        wait: Annotated[float, Parameter(ge=0, le=LONGEST_WAIT)] = 0.0,
+    ) -> Response[bytes]:
+        caller = sources.identify(request.headers)
+        if (epoch is None) != (after is None):
+            missing = "epoch" if epoch is None else "after"
+            raise RequestRefused(
+                ErrorCode.INVALID_FIELDS, fields={missing: f"{missing} is needed: a position is an epoch and a seq."}
+            )
+        resume = None if epoch is None or after is None else Resume(epoch, after)
+        found = await polling.events(caller.user_id, client_id, resume, wait)
+        return Response(msgspec.json.encode(found), media_type=JSON)
+
+    @post(
+        "/api/commands",
+        status_code=200,
+        summary="A command's envelope in, its reply or error out",
+        operation_id="command",
+        tags=["events"],
+    )
+    async def command(request: Request[Any, Any, Any]) -> Response[bytes]:
+        caller = sources.identify(request.headers)
+        try:
+            body = (await request.body()).decode()
+        except UnicodeDecodeError:
+            raise RequestRefused(ErrorCode.BAD_REQUEST, "This request is not UTF-8.") from None
+        status, event = await polling.command(caller.user_id, body)
+        return Response(encode(event), status_code=status, media_type=JSON)
+
+    return [events, command]
