@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,10 +112,10 @@ def measure(
             progress(f"{metric}: {name}, run {number // len(by_name) + 1} of {runs}")
             try:
                 answer = run(by_name[name], task.load, task.limit)
-                found.subjects[name] = f"{answer.version} ({answer.runtime})"
                 if answer.value is None:
                     unable.add(name)
                 else:
+                    found.subjects[name] = f"{answer.version} ({answer.runtime})"
                     Figure.of([answer.value])
                     values[name].append(answer.value)
                     found.shares.append(answer.share)
@@ -133,24 +135,39 @@ def run_program(subject: Subject, load: Load, limit: float) -> Answer:
     Raises:
         ProgramFailed: it could not be started, failed, took longer than `limit` seconds, or printed no answer.
     """
+    return answer_of(run_command([*subject.command, *load.arguments()], limit))
+
+
+def run_command(command: Sequence[str], limit: float) -> str:
+    """What a command prints. Whatever it has started itself ends with it, also where it is not done in time.
+
+    Raises:
+        ProgramFailed: it could not be started, failed, or took longer than `limit` seconds.
+    """
     try:
-        done = subprocess.run(
-            [*subject.command, *load.arguments()],
+        process = subprocess.Popen(
+            command,
             cwd=ROOT,
             env=environment(os.environ),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=limit,
-            check=False,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise ProgramFailed(f"not done within {limit:g} s") from None
     except OSError as error:
         raise ProgramFailed(f"could not be started: {error.strerror}") from None
-    if done.returncode != 0:
-        raise ProgramFailed(last_line(done.stderr) or f"exit code {done.returncode}")
-    return answer_of(done.stdout)
+    try:
+        stdout, stderr = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise ProgramFailed(f"not done within {limit:g} s") from None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    if process.returncode != 0:
+        raise ProgramFailed(last_line(stderr) or f"exit code {process.returncode}")
+    return stdout
 
 
 def answer_of(text: str) -> Answer:

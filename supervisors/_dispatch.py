@@ -255,6 +255,8 @@ class Dispatch(Choice):
         doors = tuple(self._doors()) if self._by_key is None else self._door_of(sender)
         if doors:
             self._admit_at(doors, sender)
+        else:
+            sender.settle(Full(sender.ref, sender.message))
 
     def admit(self) -> None:
         """Give the room there is to those who wait."""

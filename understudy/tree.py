@@ -24,7 +24,7 @@ from actors.agents.step import AgentServices
 from actors.gateway.admission import Policy as Admission
 from actors.gateway.connection import GatewayServices, GatewaySettings
 from actors.gateway.gateway import gateway_spec
-from actors.models.endpoint import Endpoint
+from actors.models.endpoint import SIMULATED_MODEL, Endpoint
 from actors.models.model_call import CallLimits
 from actors.models.plan import PROBE_WITHIN, ModelsPlan
 from actors.models.simulated.simulation import Simulation
@@ -157,6 +157,7 @@ def _runs(settings: Settings, parts: Parts, began: str) -> Runs:
         ),
         context_tokens=calls.context_tokens,
         rng=parts.system.rng,
+        names={name: SIMULATED_MODEL if model.simulated else model.model for name, model in settings.models.items()},
     )
     services = RunServices(
         users=_ref(parts, "/users"), journal=_ref(parts, "/storage"), stamps=parts.stamps, agents=agents

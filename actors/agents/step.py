@@ -57,6 +57,7 @@ class AgentServices:
         limits: attempts and deadlines of a model call.
         context_tokens: the budget of a prompt.
         rng: for the jitter of retries.
+        names: what each endpoint's model is called, by the endpoint's name.
     """
 
     agents: Mapping[str, AgentDefinition]
@@ -64,6 +65,7 @@ class AgentServices:
     limits: CallLimits
     context_tokens: int
     rng: Random
+    names: Mapping[str, str] = attrs.field(factory=dict)
 
     def earlier(self, record: RunRecord, step: StepRecord) -> tuple[EarlierStep, ...]:
         """What the steps before `step` have come to, in the workflow's order: all that it waits for, at any remove."""
@@ -207,7 +209,8 @@ class AgentStep(Actor):
     def fell_over(self, from_target: str, to: str | None, facts: FailureFacts | None) -> None:
         """Another target takes over; None if there is none left."""
         del from_target
-        self._tell(FellBack, to, ErrorType.UNREACHABLE if facts is None else ErrorType(facts.error_type))
+        model = None if to is None else self._services.names.get(to, to)
+        self._tell(FellBack, model, ErrorType.UNREACHABLE if facts is None else ErrorType(facts.error_type))
 
     def model(self, name: str) -> None:
         """What the answer calls its model; the result says it too."""

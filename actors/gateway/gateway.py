@@ -28,6 +28,7 @@ BREATHE: Final = 0.1
 HANDOVER_WITHIN: Final = 30.0
 CONNECTION_MAILBOX: Final = Mailbox(2048)
 CONNECTION_SHUTDOWN: Final = 2.0
+SPARE: Final = 64
 
 
 class Listener(Actor):
@@ -76,7 +77,7 @@ class Connections(DynamicSupervisor):
     """One `Connection` for each accepted stream. None is ever restarted: a socket has one life."""
 
     def __init__(
-        self, settings: GatewaySettings, services: Callable[[], GatewayServices], *, most: int, spare: int = 64
+        self, settings: GatewaySettings, services: Callable[[], GatewayServices], *, most: int, spare: int = SPARE
     ) -> None:
         self._settings = settings
         self._services = services
@@ -140,15 +141,19 @@ def gateway_spec(
     *,
     most: int,
     connections: Callable[[], Ref[Any]],
+    spare: int = SPARE,
 ) -> ChildSpec:
     """The gateway's part of the tree. A listener that crashes leaves the connections alone; without `connections`
-    there is nobody to hand a stream to, so their crash restarts the listener too."""
+    there is nobody to hand a stream to, so their crash restarts the listener too.
+
+    Above `most` connections an upgrade is refused in words, by `spare` actors at once; above those, without.
+    """
     return supervise(
         "gateway",
         [
             ChildSpec(
                 "connections",
-                lambda: Connections(settings, services, most=most),
+                lambda: Connections(settings, services, most=most, spare=spare),
                 mailbox=Mailbox(4096),
                 shutdown=float("inf"),
             ),

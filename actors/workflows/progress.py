@@ -99,6 +99,11 @@ def begun(step: StepRecord, now: float) -> StepRecord:
     )
 
 
+def standing(step: StepRecord, status: str, sentence: str) -> StepRecord:
+    """The attempt goes on, and this is where it stands."""
+    return attrs.evolve(step, status=status, sentence=sentence)
+
+
 def answered(step: StepRecord, answer: Answered) -> StepRecord:
     """The attempt has given its answer."""
     return attrs.evolve(

@@ -167,6 +167,11 @@ class Run(Host):
         """Have an event committed with the record as it now stands."""
         self._producer.add(event, *((self._put_record(), *effects) if event.durable else effects))
 
+    def _say_where(self, step: StepRecord, event: Event) -> None:
+        """Where an open attempt stands: the record keeps what was said last, for `get_run`."""
+        self._record = self.record.put(progress.standing(step, event.metadata["status"], event.content))
+        self._say(event)
+
     def _say_status(self, status: RunStatus, sentence: str, *effects: Effect) -> None:
         self._record = attrs.evolve(self.record, status=status.value, sentence=sentence)
         event = self._events.status(self.record)
@@ -256,15 +261,15 @@ class Run(Host):
             return None  # from an attempt that is closed already, or about to be
         match message:
             case Thinking():
-                self._say(events.thinking(record, step))
+                self._say_where(step, events.thinking(record, step))
             case Wrote():
                 self._say(events.wrote(record, step, message))
             case Working():
                 self._say(events.working(record, step, message))
             case Retrying():
-                self._say(events.retrying(record, step, message))
+                self._say_where(step, events.retrying(record, step, message))
             case FellBack():
-                self._say(events.fell_back(record, step, message))
+                self._say_where(step, events.fell_back(record, step, message))
             case Answered():
                 self._answered(step, message)
                 self._go_on()

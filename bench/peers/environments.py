@@ -48,6 +48,10 @@ ENVIRONMENTS: Final = (
     Environment("tapio-py", ("tapio-py>=0.18",)),
     Environment("everything-is-an-actor", ("everything-is-an-actor>=0.1.6", "attrs"), oldest=(3, 12)),
     Environment("autogen-core", ("autogen-core>=0.7.5",)),
+    # Of `python -m bench delivery`. trio-websocket, of which understudy makes use itself, needs none.
+    Environment("aiohttp", ("aiohttp>=3.14",)),
+    Environment("starlette", ("starlette>=1.0", "uvicorn>=0.40", "websockets>=15")),
+    Environment("python-socketio", ("python-socketio>=5.16", "uvicorn>=0.40", "websockets>=15")),
 )
 
 

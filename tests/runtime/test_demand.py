@@ -403,11 +403,11 @@ async def test_the_consumers_of_a_producer_that_crashes_subscribe_again(bench: B
 
 async def test_events_of_an_earlier_incarnation_do_not_count_as_asked_for_now(bench: Bench, books: Books) -> None:
     source = await start(bench, "source", lambda: Source(books))
-    sink = await start(bench, "sink", lambda: Sink("a", books, Demand(4, 3), seconds=1))
-    await trio.sleep(1.5)
+    sink = await start(bench, "sink", lambda: Sink("a", books, Demand(4, 2), seconds=1))
+    await trio.sleep(2.5)
     source.tell(crash)
-    assert books.next == 5
-    await trio.sleep(3)  # it has come to the fifth, and subscribed before
+    assert books.next == 6
+    await trio.sleep(2)  # it has come to the fifth, and subscribed before
     assert pending_of(sink) == 4
     await trio.sleep(1)
     assert books.numbers == [0, 1, 2, 3, 4]

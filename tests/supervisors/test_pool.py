@@ -595,28 +595,6 @@ async def test_a_pool_is_up_as_soon_as_its_address_is(autojump_clock: MockClock)
         assert s.node("/early").counters.moved == 5
 
 
-async def test_senders_who_waited_for_the_pool_itself_wait_for_its_members(autojump_clock: MockClock) -> None:
-    for overflow in (Overflow.WAIT, Overflow.REJECT):
-        floor = Floor()
-        async with shop(spec=pool("other", workers(floor), 1)) as s, trio.open_nursery() as nursery:
-            spec = pool("pool", workers(floor, mailbox=Mailbox(2, overflow)), 1, mailbox=Mailbox(1))
-            ref = s.bench.system.ref("/pool")
-            sends = Sends(Shop(s.bench, floor, ref), nursery)
-
-            def start(root: Any, spec: Any = spec, nursery: Any = nursery, sends: Any = sends) -> None:
-                root.start_child(spec).tell(Job(0, 10))
-                for number in range(1, 5):
-                    nursery.start_soon(sends.begin, number)
-
-            await s.bench.root.do(start)
-            await trio.sleep(20)
-            if overflow is Overflow.WAIT:
-                assert sorted(sends.out) == [(number, "sent") for number in range(1, 5)]
-                assert sorted(number for _, number in floor.began) == [0, 1, 2, 3, 4]
-            else:
-                assert {out for _, out in sends.out} == {"sent", "Full"}
-
-
 # --- pools of what is no plain actor, and pools as targets
 
 

@@ -315,7 +315,8 @@ async def test_what_comes_while_the_pool_ends_is_kept_for_its_next_incarnation(a
 
 async def test_with_no_member_left_messages_wait_at_the_pools_own_mailbox(autojump_clock: MockClock) -> None:
     floor = Floor()
-    inner = pool("pool", workers(floor, budget=ONCE), 1)
+    inner = pool("pool", workers(floor, budget=ONCE), 1, mailbox=Mailbox(2))
+    full: list[Any] = []
     async with shop(spec=supervise("top", [inner])) as top, trio.open_nursery() as nursery:
         s = Shop(top.bench, floor, top.bench.system.ref("/top/pool"))
         dispatch = s.ref.target
@@ -324,12 +325,49 @@ async def test_with_no_member_left_messages_wait_at_the_pools_own_mailbox(autoju
         async def tell_in_between() -> None:
             while s.member(0).target is not top.bench.system.dead:
                 await trio.lowlevel.checkpoint()
-            assert dispatch.overflow(s.ref, Job(1))
+            assert s.ref.target is dispatch
+            assert s.ref.tell(Job(1))
             await s.ref.send(Job(2), within=1)
+            full.append(await outcome_of(s.ref, Job(3)))
 
         nursery.start_soon(tell_in_between)
         await trio.sleep(1)
         assert sorted(number for _, number in floor.began) == [1, 2]
+        assert full == [Full]
+
+
+async def outcome_of(ref: Any, message: Any) -> Any:
+    try:
+        return await ref.ask(message, within=LONG)
+    except Exception as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("overflow", [Overflow.WAIT, Overflow.REJECT])
+async def test_senders_who_waited_for_the_pool_itself_wait_for_its_members(
+    autojump_clock: MockClock, overflow: Overflow
+) -> None:
+    floor = Floor()
+    inner = pool("pool", workers(floor, mailbox=Mailbox(2, overflow)), 1, mailbox=Mailbox(1))
+    async with shop(spec=supervise("top", [inner])) as top, trio.open_nursery() as nursery:
+        s = Shop(top.bench, floor, top.bench.system.ref("/top/pool"))
+        for _ in range(2):
+            top.bench.system.fail("/top/pool", RuntimeError("asked for"))
+            await settle()
+        assert s.node().state == "waiting"
+        assert s.ref.tell(Job(0, 10))
+        out: list[Any] = []
+        for number in range(1, 5):
+            nursery.start_soon(sending, s, number, out)
+            await settle()
+        assert out == []
+        await trio.sleep(20)
+        if overflow is Overflow.WAIT:
+            assert out == ["sent"] * 4
+            assert [number for _, number in floor.began] == [0, 1, 2, 3, 4]
+        else:
+            assert sorted(out, key=str) == [Full, Full, Full, "sent"]
+            assert [number for _, number in floor.began] == [0, 1]
 
 
 # --- senders
@@ -401,6 +439,65 @@ async def test_a_sender_finds_room_at_one_that_waits_to_restart(
         assert s.cell(0).capacity == 1
 
 
+@pytest.mark.parametrize("number", range(3))
+async def test_senders_go_on_waiting_whichever_of_the_members_is_given_up(
+    autojump_clock: MockClock, number: int
+) -> None:
+    async with shop(3, worker={"mailbox": Mailbox(1), "budget": ONCE}) as s, trio.open_nursery() as nursery:
+        for other in range(3):
+            s.member(other).tell(Job(other, 10))
+        await settle()
+        for other in range(3):
+            s.member(other).tell(Job(10 + other))
+        out: list[Any] = []
+        nursery.start_soon(sending, s, 20, out)
+        await settle()
+        s.bench.system.ref(f"/pool/w-{number}").target.kill("for the test")
+        await settle()
+        assert s.member(number).target is s.bench.system.dead
+        assert out == []
+        await trio.sleep(11)
+        assert out == ["sent"]
+        assert sorted(job for _, job in s.floor.began) == [0, 1, 2, 10, 11, 12, 20]
+
+
+async def test_senders_of_the_only_member_wait_for_its_return(autojump_clock: MockClock) -> None:
+    async with shop(1, routing=BY_KEY, worker={"mailbox": Mailbox(1)}) as s, trio.open_nursery() as nursery:
+        await s.crash(0)
+        await hang(s, 0, Job(1))
+        out: list[Any] = []
+        nursery.start_soon(sending, s, 2, out)
+        await trio.sleep(1.01)
+        assert s.cell(0).state == "waiting"
+        assert out == []
+        await trio.sleep(1)
+        assert out == ["sent"]
+        assert s.floor.began == [("w-0", 1), ("w-0", 2)]
+
+
+async def test_what_has_lost_its_key_cannot_be_taken_over_and_is_counted(autojump_clock: MockClock) -> None:
+    keys = ["key"]
+    async with (
+        shop(2, routing=ByKey(lambda message: keys[0]), worker={"mailbox": Mailbox(1), "budget": ONCE}) as s,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def fail(worker: Worker) -> None:
+            await trio.sleep(1)
+            raise RuntimeError("asked for")
+
+        s.ref.tell(fail)
+        await settle()
+        s.tell(Job(1))
+        out: list[Any] = []
+        nursery.start_soon(sending, s, 2, out)
+        await settle()
+        keys.clear()
+        await trio.sleep(2)
+        assert out == [Full]
+        assert [reason for _, reason in s.lost] == ["unmeasured", "unmeasured", "stopping"]
+
+
 async def test_a_key_and_its_senders_move_together(autojump_clock: MockClock) -> None:
     async with (
         shop(3, routing=ByKey(lambda job: getattr(job, "key", 0), slack=9), worker={"mailbox": Mailbox(2)}) as s,
@@ -468,3 +565,21 @@ async def test_a_message_without_a_key_is_refused_and_reported(autojump_clock: M
             await s.ref.send(Job(3), within=1)
         assert s.lost == [("/pool", "unmeasured")] * 3
         assert s.loads == [0, 0]
+
+
+async def test_a_sender_without_a_key_that_waited_for_the_pool_itself_is_refused(autojump_clock: MockClock) -> None:
+    floor = Floor()
+    routing = ByKey(lambda message: message.key if message.number < 2 else message.nothing)
+    inner = pool("pool", workers(floor), 1, mailbox=Mailbox(1), routing=routing)
+    async with shop(spec=supervise("top", [inner])) as top, trio.open_nursery() as nursery:
+        s = Shop(top.bench, floor, top.bench.system.ref("/top/pool"))
+        for _ in range(2):
+            top.bench.system.fail("/top/pool", RuntimeError("asked for"))
+            await settle()
+        assert s.ref.tell(Job(0))
+        out: list[Any] = []
+        for number in (1, 2):
+            nursery.start_soon(sending, s, number, out)
+        await trio.sleep(1)
+        assert sorted(out, key=str) == [Full, "sent"]
+        assert [number for _, number in floor.began] == [0, 1]

@@ -129,6 +129,49 @@ async def test_a_sender_keeps_its_key_where_it_waits(autojump_clock: MockClock) 
         assert len({worker for worker, _ in s.floor.began}) == 1
 
 
+async def test_a_key_stays_where_its_sender_waits_though_nothing_else_of_it_is_there(
+    autojump_clock: MockClock,
+) -> None:
+    async with shop(2, routing=NO_BOUND, worker={"mailbox": Mailbox(1)}) as s, trio.open_nursery() as nursery:
+        other, key = keys_of(2, "w-0", 2)
+        s.tell(Job(0, 10, other))
+        await settle()
+        s.tell(Job(1, 0, key))
+        for number, each in ((2, other), (3, other), (4, key)):
+            nursery.start_soon(s.ref.send, Job(number, 10, each), LONG)
+            await settle()
+        await trio.sleep(15)
+        assert [number for _, number in s.floor.began] == [0, 1, 2]  # 3 waits in the mailbox, 4 before it
+        assert s.tell(Job(5, 0, key)) == [False]
+        await trio.sleep(30)
+        assert s.tell(Job(6, 0, key)) == [True]
+        await settle()
+        assert s.floor.order()[key] == [1, 4, 6]
+        assert {worker for worker, _ in s.floor.began} == {"w-0"}
+
+
+async def test_to_place_one_sender_does_not_admit_another_whose_key_has_moved(autojump_clock: MockClock) -> None:
+    async with shop(2, routing=NO_BOUND, worker={"mailbox": Mailbox(3)}) as s, trio.open_nursery() as nursery:
+        moves, stays = keys_of(2, "w-0", 2)
+        s.member(1).tell(Job(0, 5, "other"))
+        await s.crash(0)
+        s.member(1).tell(Job(1, 0, "other"))
+
+        async def fail(worker: Worker) -> None:
+            await trio.sleep(1)
+            raise RuntimeError("asked for")
+
+        s.member(0).tell(fail)
+        await settle()
+        s.tell(Job(2, 0, moves), Job(3, 0, moves), Job(4, 0, stays))  # w-1 has room for two of them
+        for number, key in ((5, stays), (6, moves)):
+            nursery.start_soon(s.ref.send, Job(number, 0, key), LONG)
+            await settle()
+        await trio.sleep(10)
+        assert s.floor.order() == {"other": [0, 1], stays: [4, 5], moves: [2, 3, 6]}
+        assert s.floor.by(5) == ["w-0"]
+
+
 async def test_a_sender_that_has_gone_leaves_its_key_free(autojump_clock: MockClock) -> None:
     async with shop(2, routing=NO_BOUND, worker={"mailbox": Mailbox(1)}) as s:
         first, second = keys_of(2, "w-0", 2)

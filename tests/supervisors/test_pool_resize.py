@@ -49,9 +49,10 @@ async def test_a_resize_that_is_asked_for_is_answered_with_the_size_before(autoj
 async def test_a_resize_goes_to_the_pool_and_not_to_a_member(autojump_clock: MockClock) -> None:
     async with shop(2) as s:
         await s.ref.send(Resize(3), within=1)
-        await settle()
-        assert [node.counters.offered for node in s.node().children] == [0, 0, 0]
-        assert s.node().counters.handled == 1
+        assert s.ref.tell(Resize(4))
+        assert await s.ref.ask(Resize(5), within=1) == 4
+        assert [node.counters.offered for node in s.node().children] == [0] * 5
+        assert s.node().counters.handled == 3
 
 
 async def test_new_members_serve_those_who_wait_for_room(autojump_clock: MockClock) -> None:
@@ -107,23 +108,39 @@ async def test_a_member_with_nothing_to_do_goes_at_once(autojump_clock: MockCloc
         assert s.bench.system.now() == 0
 
 
-async def test_a_member_that_goes_waits_for_its_tasks_its_requests_and_its_deferred_answers(
-    autojump_clock: MockClock,
-) -> None:
-    async with shop(2) as s, trio.open_nursery() as nursery:
-        probe = await s.bench.spawn("probe", on={"wait": lambda _: trio.sleep(4)})
-        nursery.start_soon(s.member(1).ask, Later(1), LONG)
+def begin_task(worker: Worker) -> None:
+    worker.start(trio.sleep, 4)
 
-        def begin(worker: Worker) -> None:
-            worker.start(trio.sleep, 2)
-            worker.request(probe.ref, "wait", within=LONG)
 
+def begin_request(worker: Worker) -> None:
+    worker.request(worker.system.ref("/probe"), "wait", within=LONG)
+
+
+def begin_both(worker: Worker) -> None:
+    begin_request(worker)
+    worker.start(trio.sleep, 2)
+
+
+@pytest.mark.parametrize("begin", [begin_task, begin_request, begin_both])
+async def test_a_member_that_goes_waits_for_its_tasks_and_its_requests(autojump_clock: MockClock, begin: Any) -> None:
+    async with shop(2) as s:
+        await s.bench.spawn("probe", on={"wait": lambda _: trio.sleep(4)})
         s.member(1).tell(begin)
         await settle()
         await s.resize(1)
-        for seconds in (1, 2, 2, 2):
-            await trio.sleep(seconds)
-            assert states(s) == {"w-0": "active", "w-1": "retiring"}
+        await trio.sleep(3.9)
+        assert states(s) == {"w-0": "active", "w-1": "retiring"}
+        await trio.sleep(0.2)
+        assert states(s) == {"w-0": "active"}
+
+
+async def test_a_member_that_goes_waits_for_the_answers_that_it_owes(autojump_clock: MockClock) -> None:
+    async with shop(2) as s, trio.open_nursery() as nursery:
+        nursery.start_soon(s.member(1).ask, Later(1), LONG)
+        await settle()
+        await s.resize(1)
+        await trio.sleep(20)
+        assert states(s) == {"w-0": "active", "w-1": "retiring"}
         s.floor.deferred[0].answer("at last")
         await trio.sleep(0.1)
         assert states(s) == {"w-0": "active"}

@@ -7,7 +7,7 @@ from collections import Counter
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisors._ring import Ring, bound, bounded, encoded, place_of
@@ -23,6 +23,7 @@ KEYS = st.recursive(
 # --- keys
 
 
+@settings(deadline=None)
 @given(one=KEYS, other=KEYS)
 def test_keys_are_the_same_as_bytes_exactly_if_they_are_equal(one: object, other: object) -> None:
     assert (encoded(one) == encoded(other)) == (one == other)
@@ -49,6 +50,7 @@ def test_text_that_no_encoding_has_is_a_key_all_the_same() -> None:
 # --- the ring
 
 
+@settings(deadline=None)
 @given(names=NAMES, key=KEYS)
 def test_a_walk_comes_to_every_member_once(names: list[str], key: object) -> None:
     walk = list(Ring(names, points=5).walk(place_of(key)))
@@ -56,23 +58,27 @@ def test_a_walk_comes_to_every_member_once(names: list[str], key: object) -> Non
     assert names[walk[0]] == Ring(names, points=5).owner(key)
 
 
+@settings(deadline=None)
 @given(names=NAMES, key=KEYS)
 def test_the_order_of_the_members_plays_no_part(names: list[str], key: object) -> None:
     assert Ring(names, 5).owner(key) == Ring(names[::-1], 5).owner(key)
 
 
+@settings(deadline=None)
 @given(names=NAMES, key=KEYS)
 def test_a_new_member_takes_keys_only_for_itself(names: list[str], key: object) -> None:
     before, after = Ring(names, 5).owner(key), Ring([*names, "new"], 5).owner(key)
     assert after in {before, "new"}
 
 
+@settings(deadline=None)
 @given(names=NAMES.filter(lambda names: len(names) > 1), key=KEYS)
 def test_a_member_that_leaves_moves_only_its_own_keys(names: list[str], key: object) -> None:
     before, after = Ring(names, 5).owner(key), Ring(names[1:], 5).owner(key)
     assert after == before or before == names[0]
 
 
+@settings(deadline=None)
 @given(names=NAMES.filter(lambda names: len(names) > 1), key=KEYS)
 def test_without_a_member_the_next_on_the_walk_owns_its_keys(names: list[str], key: object) -> None:
     ring = Ring(names, 5)
@@ -93,6 +99,7 @@ def test_shares_are_even_and_a_resize_moves_the_least_there_is_to_move() -> None
 # --- bounded load
 
 
+@settings(deadline=None)
 @given(total=st.integers(1, 500), members=st.integers(1, 20), quarters=st.integers(0, 12))
 def test_the_bound_is_the_mean_and_the_slack_rounded_up(total: int, members: int, quarters: int) -> None:
     assert bound(total, members, quarters / 4) == math.ceil((1 + Fraction(quarters, 4)) * Fraction(total, members))
@@ -104,6 +111,7 @@ def test_the_bound_is_not_pushed_up_by_what_floats_add(slack: float) -> None:
         assert bound(10 * members, members, slack) == math.ceil(10 * (1 + Fraction(slack).limit_denominator(100)))
 
 
+@settings(deadline=None)
 @given(
     names=NAMES,
     keys=st.lists(st.integers(0, 5), max_size=60),
@@ -123,6 +131,7 @@ def test_nobody_has_more_than_the_bound_of_all_that_there_ever_was_at_once(
             loads[max(range(len(loads)), key=loads.__getitem__)] -= 1
 
 
+@settings(deadline=None)
 @given(names=NAMES, keys=st.lists(st.integers(0, 5), min_size=1, max_size=60), quarters=st.integers(0, 8))
 def test_while_nothing_ends_the_largest_load_is_within_the_bound(
     names: list[str], keys: list[int], quarters: int
@@ -135,6 +144,7 @@ def test_while_nothing_ends_the_largest_load_is_within_the_bound(
     assert max(loads) <= math.ceil((1 + Fraction(quarters, 4)) * Fraction(len(keys), len(names)))
 
 
+@settings(deadline=None)
 @given(names=NAMES, key=KEYS, loads=st.lists(st.none() | st.integers(0, 9), min_size=8, max_size=8))
 def test_who_is_chosen_is_the_first_that_may_have_it(names: list[str], key: object, loads: list[int | None]) -> None:
     walk = list(Ring(names, 3).walk(place_of(key)))
@@ -152,6 +162,7 @@ def test_who_is_chosen_is_the_first_that_may_have_it(names: list[str], key: obje
     assert loads[chosen] is not None
 
 
+@settings(deadline=None)
 @given(names=NAMES, key=KEYS, loads=st.lists(st.none() | st.integers(0, 9), min_size=8, max_size=8))
 def test_without_a_bound_the_owner_gets_it_whenever_it_takes_it(
     names: list[str], key: object, loads: list[int | None]

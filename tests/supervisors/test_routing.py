@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime import InvalidSpec
@@ -27,6 +27,7 @@ PORTION = st.floats(0, 1, exclude_max=True)
 # --- least outstanding
 
 
+@settings(deadline=None)
 @given(loads=LOADS, start=st.integers(0, 7))
 def test_the_least_load_wins_and_of_several_the_first_from_the_start_on(loads: list[int | None], start: int) -> None:
     start %= len(loads)
@@ -50,6 +51,7 @@ def test_the_search_ends_at_the_first_with_nothing_to_do() -> None:
 # --- two drawn
 
 
+@settings(deadline=None)
 @given(loads=LOADS.filter(lambda loads: len(loads) > 1), one=PORTION, other=PORTION)
 def test_two_different_members_are_drawn_and_the_better_one_wins(
     loads: list[int | None], one: float, other: float
@@ -83,6 +85,7 @@ def test_every_pair_can_be_drawn() -> None:
 # --- in turn
 
 
+@settings(deadline=None)
 @given(loads=LOADS, start=st.integers(0, 7))
 def test_in_turn_takes_the_first_that_takes_it(loads: list[int | None], start: int) -> None:
     start %= len(loads)
@@ -136,6 +139,7 @@ def test_a_resize(active: list[int], retiring: list[int], taken: list[int], size
     assert resize(active, retiring, taken, size) == plan
 
 
+@settings(deadline=None)
 @given(numbers=st.permutations(range(8)), active=st.integers(1, 4), going=st.integers(0, 4), size=st.integers(1, 9))
 def test_a_resize_gets_there_with_the_least_change(numbers: list[int], active: int, going: int, size: int) -> None:
     live, leaving = numbers[:active], numbers[active : active + going]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from understudy.daemon import Daemon, open_daemon
 from understudy.logs import open_log
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
@@ -186,7 +186,7 @@ async def house(
         try:
             yield here
         except BaseException:
-            print(out.getvalue())  # pytest shows it beside the failure
+            sys.stdout.write(out.getvalue())  # pytest shows it beside the failure
             raise
 
 
@@ -265,9 +265,9 @@ async def program(*arguments: str, kind: type[Any] = Program, **options: Any) ->
         **options,
     )
     here = kind(process)
-    async with trio.open_nursery() as nursery:
-        assert process.stdout is not None
-        nursery.start_soon(here.read, process.stdout)
+    assert process.stdout is not None
+    async with process.stdout, trio.open_nursery() as nursery:
+        nursery.start_soon(here.read, process.stdout)  # ends with the process
         try:
             yield here
         finally:
@@ -275,8 +275,6 @@ async def program(*arguments: str, kind: type[Any] = Program, **options: Any) ->
                 process.kill()
             with trio.CancelScope(shield=True):
                 await process.wait()
-            nursery.cancel_scope.cancel()
-            await process.stdout.aclose()
 
 
 @asynccontextmanager

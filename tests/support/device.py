@@ -100,7 +100,9 @@ class Device:
         """Wait for the last event of a run; its status."""
 
         def end() -> str | None:
-            statuses = [f["metadata"]["status"] for f in self.log if f["type"] == "run_status" and f["run_id"] == run_id]
+            statuses = [
+                f["metadata"]["status"] for f in self.log if f["type"] == "run_status" and f["run_id"] == run_id
+            ]
             return next((status for status in statuses if status in RUN_ENDS), None)
 
         status: str = await self.until(end)
@@ -241,7 +243,6 @@ class Device:
         seqs = [frame["seq"] for frame in self.log]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) if seqs else True, (self.user, seqs)
         assert check(self.log, connection=False, ends_midrun=midrun, lossy=lossy) == [], self.user
-
 
     def _of_a_repeat(self, violation: Violation, connection: Connection) -> bool:
         """Whether it is a reply behind its event to a command that was first sent on an earlier connection."""

@@ -149,11 +149,8 @@ class Client:
         return [frame["metadata"]["code"] for frame in self.frames if frame["type"] == "error"]
 
     def verify(self) -> None:
-        violations = [
-            violation
-            for violation in check(self.frames, ends_midrun=True, lossy=True)
-            if violation.rule != "not_started"
-        ]
+        found = check(self.frames, ends_midrun=True, lossy=True)
+        violations = [violation for violation in found if violation.rule != "not_started"]
         assert not violations, violations
 
 
@@ -168,19 +165,19 @@ class GatewaySystem:
     logs: list[dict[str, Any]]
     reports: list[Report]
     said: list[str]
-    clients: list[Client] = attrs.field(factory=list)
+    raws: list[RawWebSocket] = attrs.field(factory=list)
 
     async def dial(self) -> RawWebSocket:
-        return await RawWebSocket.connect(self.port)
+        raw = await RawWebSocket.connect(self.port)
+        self.raws.append(raw)
+        return raw
 
     async def connect(self) -> Client:
         """A WebSocket on which nothing was said."""
         raw = await self.dial()
         head = await raw.handshake()
         assert b" 101 " in head, head
-        client = Client(raw)
-        self.clients.append(client)
-        return client
+        return Client(raw)
 
     async def welcomed(self, user: str = "ada", **hello: Any) -> Client:
         client = await self.connect()
@@ -202,6 +199,10 @@ class GatewaySystem:
         """The paths of those that there are."""
         paths = [node.path for node in self.system.tree().walk() if node.state != "ended"]
         return [path for path in paths if path.startswith("/gateway/connections/")]
+
+    async def alive(self, path: str) -> None:
+        """Wait until an actor is there."""
+        await self.holds(lambda: self.system.ref(path).target.watchable() is not None)
 
     async def gone(self) -> None:
         """Wait until no connection is left."""
@@ -294,8 +295,8 @@ async def gateway_system(
             yield here
         finally:
             plan.gate.set()
-            for client in here.clients:
-                client.raw.stream.socket.close()
+            for raw in here.raws:
+                raw.stream.socket.close()
             system.stop(10.0)
             for listener in listeners:
                 await trio.aclose_forcefully(listener)

@@ -103,9 +103,7 @@ class HeldModel:
 
 
 @asynccontextmanager
-async def held_model(
-    *, held: bool = True, name: str = "lead-1", pause: float = 0.0
-) -> AsyncIterator[HeldModel]:
+async def held_model(*, held: bool = True, name: str = "lead-1", pause: float = 0.0) -> AsyncIterator[HeldModel]:
     """A model for the block; `held`: from the beginning. `pause` as `HeldModel` has it."""
     model = HeldModel(name=name, pause=pause)
     if not held:

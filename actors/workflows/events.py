@@ -1,0 +1,115 @@
+"""What a run says, made from its record: pure, but for the stamps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actors.protocol.agent_events import Attempt, agent_delta, agent_progress, agent_response, agent_status
+from actors.protocol.codes import BUSY_RETRYING, FAILURE_SENTENCES, ErrorType
+from actors.protocol.event_types import AgentStatus, RunStatus
+from actors.protocol.run_events import run_status
+
+if TYPE_CHECKING:
+    from actors.protocol.events import Event
+    from actors.protocol.stamps import Stamps
+    from actors.workflows.messages import Answered, FellBack, Retrying, Working, Wrote
+    from actors.workflows.record import RunRecord, StepRecord
+
+
+def child_name(step: StepRecord) -> str:
+    """The name of the actor that does the present attempt at a step."""
+    return f"{step.name}-{step.attempt}"
+
+
+def message_id_of(record: RunRecord, step: StepRecord) -> str:
+    """One message for each attempt at a step, the same over restarts of the run's actor; at most 64 characters."""
+    position = next(number for number, other in enumerate(record.steps) if other.name == step.name)
+    return f"{record.run_id}.{position}.{step.attempt}"
+
+
+class RunEvents:
+    """Makes the events of runs."""
+
+    def __init__(self, stamps: Stamps) -> None:
+        self._stamps = stamps
+
+    def status(self, record: RunRecord) -> Event:
+        """How the run stands, as its record says."""
+        return run_status(
+            self._stamps.stamp(),
+            RunStatus(record.status),
+            session_id=record.session_id,
+            run_id=record.run_id,
+            workflow=record.workflow,
+            steps=[step.name for step in record.steps],
+            done=record.done,
+            content=record.sentence,
+        )
+
+    def agent(self, record: RunRecord, step: StepRecord, status: AgentStatus, sentence: str, **more: Any) -> Event:
+        """Where the agent of an attempt stands; `more` as in `agent_status`."""
+        stamp = self._stamps.stamp()
+        return agent_status(stamp, _attempt(record, step), status, sentence=sentence, role=step.role or None, **more)
+
+    def started(self, record: RunRecord, step: StepRecord) -> Event:
+        return self.agent(record, step, AgentStatus.STARTED, step.sentence, task=step.mission or None)
+
+    def thinking(self, record: RunRecord, step: StepRecord) -> Event:
+        return self.agent(record, step, AgentStatus.THINKING, f"{step.role} is thinking.")
+
+    def wrote(self, record: RunRecord, step: StepRecord, piece: Wrote) -> Event:
+        message_id = message_id_of(record, step)
+        return agent_delta(
+            self._stamps.stamp(), _attempt(record, step), message_id=message_id, offset=piece.offset, text=piece.text
+        )
+
+    def working(self, record: RunRecord, step: StepRecord, sign: Working) -> Event:
+        return agent_progress(
+            self._stamps.stamp(),
+            _attempt(record, step),
+            sentence=f"{step.role} is working.",
+            elapsed_ms=sign.elapsed_ms,
+            tokens=sign.tokens,
+        )
+
+    def retrying(self, record: RunRecord, step: StepRecord, retry: Retrying) -> Event:
+        busy = retry.error_type is ErrorType.RATE_LIMIT
+        return self.agent(
+            record,
+            step,
+            AgentStatus.RETRYING,
+            BUSY_RETRYING if busy else "AI service did not answer. Trying again...",
+            error_type=retry.error_type,
+            retry_after=round(retry.delay, 3),
+        )
+
+    def fell_back(self, record: RunRecord, step: StepRecord, fall: FellBack) -> Event:
+        sentence = "Another AI model takes over." if fall.model else "No AI model can be reached right now."
+        return self.agent(record, step, AgentStatus.FALLBACK, sentence, model=fall.model, error_type=fall.error_type)
+
+    def response(self, record: RunRecord, step: StepRecord, answer: Answered) -> Event:
+        return agent_response(
+            self._stamps.stamp(),
+            _attempt(record, step),
+            message_id=message_id_of(record, step),
+            text=answer.text,
+            model=answer.model,
+            duration_ms=answer.duration_ms,
+            degraded=answer.degraded,
+            partial=answer.partial,
+            usage=answer.usage,
+        )
+
+    def failed(self, record: RunRecord, step: StepRecord, error_type: ErrorType) -> Event:
+        sentence = FAILURE_SENTENCES[error_type]
+        return self.agent(record, step, AgentStatus.ERROR, sentence, error_type=error_type)
+
+
+def _attempt(record: RunRecord, step: StepRecord) -> Attempt:
+    return Attempt(
+        agent_name=step.role or step.agent,
+        session_id=record.session_id,
+        run_id=record.run_id,
+        step=step.name,
+        attempt=step.attempt,
+    )

@@ -1,0 +1,90 @@
+"""One scenario with one subject, measured once: `python -m bench.delivery.program SUBJECT [KEY=VALUE…] -- [COMMAND…]`.
+
+Prints one JSON object: {"values": {METRIC: …}, "version", "runtime", "share"}. `share` is what part of the machine's
+processor time was spent on this program and its servers: the rest was somebody else's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+import tempfile
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from bench.delivery.commits import commits
+from bench.delivery.idle import idle
+from bench.delivery.processes import allow_files, busy_seconds, pin
+from bench.delivery.push import push_daemon, push_peer
+from bench.delivery.servers import Daemon, bare, cores
+from bench.delivery.storm import restart, storm
+from bench.delivery.swarm import NotServed
+from bench.figures import OWN
+from bench.program import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SPARE_FILES = 200
+"""Files that a program needs beside its sockets."""
+
+
+def scenario(subject: str, load: Load, command: Sequence[str], directory: Path) -> dict[str, float]:
+    """Measure.
+
+    Args:
+        subject: whose server.
+        load: its metric is the scenario's name.
+        command: what runs the server of a peer.
+        directory: for everything that is written.
+    """
+    kind = load.metric.partition("_")[0]
+    if kind in {"idle", "shared"}:
+        server = Daemon(directory).running() if subject == OWN else bare(command, directory)
+        return idle(subject, load, server)
+    if kind == "push":
+        return push_daemon(load, directory) if subject == OWN else push_peer(subject, load, command, directory)
+    if kind == "commit":
+        return trio.run(partial(commits, load, directory))
+    return restart(directory) if kind == "restart" else storm(load, directory)
+
+
+def used_seconds() -> float:
+    """Processor time of this program, and of the servers that it has seen end."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(sum(resource.getrusage(who)[:2]) for who in whose)
+
+
+def main(arguments: Sequence[str]) -> None:
+    subject, *rest = arguments
+    split = rest.index("--")
+    command, load = rest[:split], Load.parse(rest[split + 1 :])
+    files = allow_files(load.actors + SPARE_FILES)
+    if files < load.actors + SPARE_FILES:
+        sys.exit(f"only {files} files may be open here (ulimit -n)")
+    pin(os.getpid(), cores().server if load.metric.startswith("commit") else cores().others)
+    busy, used = busy_seconds(), used_seconds()
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        try:
+            values = scenario(subject, load, command, Path(directory))
+        except NotServed as error:
+            sys.exit(str(error))
+    share = (used_seconds() - used) / max(busy_seconds() - busy, 0.01)
+    answer: dict[str, Any] = {
+        "values": values,
+        "version": version("understudy") if subject == OWN else "",
+        "runtime": f"{platform.python_implementation()} {platform.python_version()}",
+        "share": min(share, 1.0),
+    }
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

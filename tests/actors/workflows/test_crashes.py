@@ -1,0 +1,321 @@
+"""A run whose actor, agent, context, journal or supervisor crashes, at every point: the log stays whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import hypothesis.strategies as st
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+
+from actors.storage.journal import Append
+from actors.users.keys import OPEN, RUNS, run_key
+from actors.workflows.definitions import StepDefinition
+from actors.workflows.messages import StartRun
+from actors.workflows.record import encode_record, new_record
+from runtime import ActorError
+from supervisors import Intensity
+from tests.support.memory_journal import Plan
+from tests.support.runs_system import BRIEF, THREE, RunsSystem, runs_system, workflow
+from tests.support.users_system import settle, virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TWO = workflow(StepDefinition("analysis", "analyst"), StepDefinition("test", "tester"))
+VICTIMS = ("run", "agent", "context", "journal", "runs", "users")
+
+
+def crash(here: RunsSystem, victim: str) -> None:
+    alive = [node.path for node in here.base.system.tree().walk() if node.state != "ended"]
+    run = next((path for path in alive if path.startswith("/runs/")), "/runs/none")
+    agents = [path for path in alive if path.startswith(f"{run}/")]
+    paths = {"run": run, "context": "/users/ada", "journal": "/storage", "runs": "/runs", "users": "/users"}
+    for path in agents if victim == "agent" else [paths[victim]]:
+        here.base.crash(path)
+
+
+async def play(monkeypatch: Any, at: Callable[[RunsSystem, str], None], *, takes: float) -> tuple[str, int]:
+    """A whole run, with `at` called at every point of the journal's work. Its end, and how many points there were."""
+    async with runs_system(monkeypatch, TWO) as here:
+        here.plan.takes = takes
+        follower = await here.base.follow()
+        run_id = await here.start()
+        first = len(here.plan.heard)
+        here.plan.at = lambda point: at(here, point)
+        status = await here.ended(run_id)
+        here.plan.at = str
+        story = here.story()
+        assert sum(line.split()[0] in {"completed", "failed", "cancelled"} for line in story) == 1
+        assert story[-1].split()[0] in {"completed", "failed", "cancelled"}
+        assert follower.closed in {None, 1011}
+        return status, len(here.plan.heard) - first
+
+
+@pytest.mark.parametrize("takes", [0.0, 0.06])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_crash_at_every_point(victim: str, when: str, takes: float, monkeypatch: Any) -> None:
+    async def main() -> None:
+        points: list[str] = []
+        _, count = await play(monkeypatch, lambda _, point: points.append(point), takes=takes)
+        assert count > 5
+        for chosen in [point for point in points if point.startswith(when)]:
+
+            def at(here: RunsSystem, point: str, chosen: str = chosen) -> None:
+                if point == chosen:
+                    crash(here, victim)
+
+            status, _ = await play(monkeypatch, at, takes=takes)
+            assert status == "completed", chosen
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("victim", ["run", "agent", "context", "runs"])
+def test_a_crash_at_every_tenth_of_a_second_of_a_slow_journal(victim: str, monkeypatch: Any) -> None:
+    async def main() -> None:
+        for moment in range(1, 60):
+            async with runs_system(monkeypatch, TWO) as here:
+                await here.base.follow()
+                here.plan.takes = 0.07
+                run_id = await here.start()
+                await trio.sleep(moment / 20)
+                crash(here, victim)
+                assert await here.ended(run_id) == "completed"
+                begun = [line for line in here.story() if line.endswith("started")]
+                assert len(begun) <= 3
+
+    virtual(main)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([*VICTIMS, "cancel", "cancel test", "trouble"]), st.floats(0.01, 1.5)), max_size=8
+    ),
+    st.sampled_from([0.0, 0.05]),
+)
+def test_many_crashes_and_cancels(events: list[tuple[str, float]], takes: float) -> None:
+    async def main() -> None:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            plenty = Intensity(1000, 1.0)
+            async with runs_system(monkeypatch, TWO, run_budget=plenty) as here:
+                await here.base.follow()
+                here.plan.takes = takes
+                run_id = await here.start()
+                async with trio.open_nursery() as nursery:
+                    for number, (event, pause) in enumerate(events):
+                        await trio.sleep(pause)
+                        if event.startswith("cancel"):
+                            agent = {} if event == "cancel" else {"agent_name": "Tester"}
+                            nursery.start_soon(cancel, here, run_id, f"x{number}", agent)
+                        elif event == "trouble":
+                            here.plan.trouble = not here.plan.trouble
+                        else:
+                            crash(here, event)
+                    here.plan.trouble = False
+                    status = await here.ended(run_id)
+                if ("cancel",) in {(event,) for event, _ in events}:
+                    assert status in {"cancelled", "completed", "failed"}
+                else:
+                    assert status in {"completed", "failed"}
+
+    virtual(main)
+
+
+async def cancel(here: RunsSystem, run_id: str, command_id: str, more: dict[str, str]) -> None:
+    """As a client does: the same command again, until there is an answer."""
+    while True:
+        try:
+            await here.cancel(run_id, command_id=command_id, **more)
+        except Exception:
+            await trio.sleep(0.5)
+        else:
+            return
+
+
+class TestTakingUp:
+    def test_a_run_of_an_earlier_daemon_is_closed(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            for moment in range(1, 12):
+                plan = Plan()
+                async with runs_system(monkeypatch, TWO, plan=plan) as here:
+                    run_id = await here.start()
+                    await trio.sleep(moment / 10)
+                    if here.record(run_id).status == "completed":
+                        continue
+                async with runs_system(monkeypatch, TWO, plan=plan, began="f") as here:
+                    assert await here.ended(run_id) == "failed"
+                    assert here.log()[-1]["content"] == "This run was interrupted. Please start it again."
+                    assert here.script.situations == []
+                    assert (await here.base.handle(get(run_id)))["run"]["status"] == "failed"
+                    assert (await here.start("c2")) != run_id  # of this daemon, by its clock, but also before "f"
+                    await trio.sleep(30)
+
+        virtual(main)
+
+    def test_a_run_that_an_earlier_daemon_was_asked_to_cancel_is_cancelled(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            plan = Plan()
+            async with runs_system(monkeypatch, TWO, plan=plan, plays={("analysis", 1): ["hang"]}) as here:
+                run_id = await here.start()
+                await trio.sleep(1)
+
+                def stop_after_a_commit(point: str) -> None:
+                    if point.startswith("after") and isinstance(plan.heard[-1], Append):
+                        here.base.system.stop(0.0)
+
+                plan.at = stop_after_a_commit
+                with pytest.raises(ActorError):
+                    await here.cancel(run_id)
+            plan.at = str
+            assert here.record(run_id).cancelled
+            async with runs_system(monkeypatch, TWO, plan=plan, began="f") as here:
+                assert await here.ended(run_id) == "cancelled"
+                assert here.script.situations == []
+
+        virtual(main)
+
+    def test_a_run_of_this_daemon_goes_on_when_its_supervisor_restarts(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            async with runs_system(monkeypatch, THREE) as here:
+                run_id = await here.start()
+                await trio.sleep(0.7)
+                here.base.crash("/runs")
+                assert await here.ended(run_id) == "completed"
+                assert "analysis.2 started" not in here.story()
+                assert "test.2 completed" in here.story()
+
+        virtual(main)
+
+    def test_more_open_runs_than_fit_a_page(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            plan = Plan()
+            ids = [f"r{number:04}" for number in range(1200)]
+            for run_id in ids:
+                key = run_key("ada", run_id)
+                record = new_record("ada", run_id, f"s{run_id}", TWO, BRIEF, "2026-11-20T08:30:00.000Z")
+                plan.storage.state[RUNS, key] = encode_record(record)
+                plan.storage.state[OPEN, key] = b"s"
+            async with runs_system(monkeypatch, TWO, plan=plan, began="s") as here:
+                await trio.sleep(200)
+                assert not any(space == OPEN for space, _ in plan.storage.state)
+                assert {frame["metadata"]["status"] for frame in here.log()} == {"failed"}
+                assert len(here.log()) == len(ids)
+
+        virtual(main)
+
+    def test_listing_is_tried_until_it_works(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            plan = Plan()
+            async with runs_system(monkeypatch, TWO, plan=plan) as here:
+                run_id = await here.start()
+                await trio.sleep(0.3)
+            plan.trouble = True
+            async with runs_system(monkeypatch, TWO, plan=plan) as here:
+                await trio.sleep(20)
+                plan.trouble = False
+                assert await here.ended(run_id) == "completed"
+
+        virtual(main)
+
+    def test_to_start_it_again_is_fine(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            async with runs_system(monkeypatch, TWO) as here:
+                run_id = await here.start()
+                await settle()
+                runs = here.base.system.ref("/runs")
+                assert await runs.ask(StartRun("ada", run_id), 5) is await runs.ask(StartRun("ada", run_id), 5)
+                assert await here.ended(run_id) == "completed"
+                again = await runs.ask(StartRun("ada", run_id), 5)
+                await trio.sleep(5)
+                assert not here.alive(again.path)
+
+        virtual(main)
+
+
+class TestGivingUp:
+    def test_a_run_that_fails_too_often_is_closed(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            hangs = {("analysis", n): ["hang"] for n in (1, 2, 3)}
+            async with runs_system(monkeypatch, TWO, plays=hangs, run_budget=Intensity(1, 60.0)) as here:
+                run_id = await here.start()
+                for _ in range(2):
+                    await trio.sleep(3)
+                    here.base.crash(here.path(run_id))
+                assert await here.ended(run_id) == "failed"
+                assert here.base.orders == []
+                second = await here.start("c2")
+                await trio.sleep(1)
+                assert second != run_id
+
+        virtual(main)
+
+    def test_one_that_cannot_even_be_closed_is_tried_again_later(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            hangs = {("analysis", n): ["hang"] for n in (1, 2, 3)}
+            async with runs_system(monkeypatch, TWO, plays=hangs, run_budget=Intensity(0, 1.0)) as here:
+                run_id = await here.start()
+                await trio.sleep(1)
+                here.plan.trouble = True
+                for _ in range(2):
+                    here.base.crash(here.path(run_id))
+                    await trio.sleep(1)
+                assert not here.alive(here.path(run_id))
+                here.plan.trouble = False
+                here.base.context.tell(None)
+                await here.base.system.ref("/runs").ask(StartRun("ada", run_id), 5)  # as its context may do
+                assert await here.ended(run_id) == "failed"
+                assert "analysis.2 started" not in here.story()
+
+        virtual(main)
+
+    def test_and_closed_without_being_asked(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            hangs = {("analysis", n): ["hang"] for n in (1, 2, 3)}
+            async with runs_system(monkeypatch, TWO, plays=hangs, run_budget=Intensity(0, 1.0)) as here:
+                run_id = await here.start()
+                await trio.sleep(1)
+                here.plan.trouble = True
+                for _ in range(2):
+                    here.base.crash(here.path(run_id))
+                    await trio.sleep(1)
+                here.plan.trouble = False
+                assert await here.ended(run_id, within=60) == "failed"
+
+        virtual(main)
+
+
+def test_what_the_agents_of_a_dead_incarnation_said_is_ignored(monkeypatch: Any) -> None:
+    async def main() -> None:
+        from actors.workflows.messages import Thinking, Wrote
+
+        async with runs_system(monkeypatch, TWO, plays={("analysis", 1): ["think", "hang"]}) as here:
+            await here.base.follow()
+            run_id = await here.start()
+            await trio.sleep(1)
+            run = here.base.system.ref(here.path(run_id))
+            here.base.crash(here.path(run_id))
+            for attempt in (1, 2):
+                run.tell(Thinking("analysis", attempt))
+                run.tell(Wrote("analysis", attempt, 0, "from the dead"))
+            assert await here.ended(run_id) == "completed"
+            assert here.base.crashes("Run") == 1
+            assert not any("from the dead" in frame["content"] for frame in here.base.followers[0].frames)
+
+    virtual(main)
+
+
+def get(run_id: str) -> dict[str, Any]:
+    return {"id": "g", "type": "get_run", "metadata": {"run_id": run_id}}
+
+
+def test_a_record_reads_back_as_it_was_written() -> None:
+    from actors.workflows.record import decode_record
+
+    record = new_record("ada", "r", "s", THREE, BRIEF, "2026-11-20T08:30:00.000Z")
+    record = record.put(attrs.evolve(record.steps[0], text="Tea 🍵", status="completed", began=1.5, cancel=True))
+    assert decode_record(encode_record(record)) == record

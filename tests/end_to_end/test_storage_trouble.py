@@ -1,0 +1,134 @@
+"""Trouble with the disk while the daemon runs: a state that everybody can see and that passes, and not a crash."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from tests.support.daemon import House, house, http, until
+from tests.support.device import Device, devices
+from tests.support.held_model import held_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def locked(data: Path) -> Iterator[None]:
+    """Another process's hand on the database: nothing can be committed, what is there can be read."""
+    with closing(sqlite3.connect(data / "data" / "understudy.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def status(here: House) -> tuple[int, str]:
+    ready = await http(here.port, "/ready")
+    return ready.status, ready.json["checks"]["storage"]["status"]
+
+
+async def nothing_given_up(here: House) -> None:
+    assert here.crashes == 0
+    assert here.daemon.counters.give_ups == 0
+    assert here.unsettled() == []
+
+
+async def test_a_database_that_is_locked_refuses_commands_and_recovers_by_itself(tmp_path: Path) -> None:
+    async with (
+        held_model() as model,
+        house(tmp_path, model.base_url) as here,
+        devices(here.port, "ada", "grace") as [ada, grace],
+    ):
+        run_id = await ada.run_under_way()
+        at = ada.log[-1]["seq"]
+        with locked(tmp_path):
+            refused = await grace.ask("start_run", "A brief that nobody can keep", id="mine", workflow="short")
+            assert refused["metadata"]["code"] == "unavailable"
+            assert refused["metadata"]["retryable"] is True
+            await until(lambda: journal(here) != "ok")
+            assert await status(here) == (503, "unavailable")
+            # The run goes on meanwhile, and nothing of it is told that is not on the disk.
+            model.release()
+            await model.until(whole=1)
+            again = await grace.ask("start_run", "A brief that nobody can keep", id="mine", workflow="short")
+            assert again["metadata"]["code"] == "unavailable"
+            assert ada.log[-1]["seq"] == at
+            assert grace.log == []
+            await nothing_given_up(here)
+        await until(lambda: journal(here) == "ok")
+        assert await ada.run_ended(run_id) == "completed"
+        assert await status(here) == (200, "ok")
+        # An error means that nothing was done, and it is not kept: the same id may be tried again.
+        async with devices(here.port, "grace") as [later]:
+            accepted = await later.ask("start_run", "A brief that nobody can keep", id="mine", workflow="short")
+            assert accepted["type"] == "reply"
+            assert await grace.run_ended(accepted["metadata"]["run_id"]) == "completed"
+            assert await later.run_ended(accepted["metadata"]["run_id"]) == "completed"
+            runs = (await grace.ask("list_runs"))["metadata"]["runs"]
+            assert [run["run_id"] for run in runs] == [accepted["metadata"]["run_id"]]
+            later.verify()
+        await nothing_given_up(here)
+        for each in (ada, grace):
+            assert each.codes == []
+        ada.verify()
+        on_disk(tmp_path, ada)
+        on_disk(tmp_path, grace)
+
+
+async def test_an_answer_that_comes_while_nothing_can_be_kept_comes_once(tmp_path: Path) -> None:
+    async with (
+        held_model() as model,
+        house(tmp_path, model.base_url) as here,
+        devices(here.port, "ada", "ada") as [ada, phone],
+    ):
+        run_id = await ada.run_under_way()
+        with locked(tmp_path):
+            model.release()
+            await until(lambda: journal(here) != "ok")
+        for each in (ada, phone):
+            assert await each.run_ended(run_id) == "completed"
+            assert len([frame for frame in each.log if frame["type"] == "agent_response"]) == 2
+            each.verify()
+            assert each.codes == []
+        on_disk(tmp_path, ada)
+        await nothing_given_up(here)
+
+
+async def test_whoever_comes_in_the_meantime_is_told_to_come_back(tmp_path: Path) -> None:
+    async with (
+        held_model(held=False) as model,
+        house(tmp_path, model.base_url) as here,
+        devices(here.port, "ada") as [ada],
+    ):
+        with locked(tmp_path):
+            refused = await ada.ask("start_run", "A brief that nobody can keep")
+            assert refused["metadata"]["code"] == "unavailable"
+            late = Device(here.port, "late", comes_back=False)
+            await late.live()
+            [connection] = late.connections
+            assert [frame["metadata"]["code"] for frame in connection.frames] == ["unavailable"]
+            assert connection.code == 1011
+            late.verify()
+        await until(lambda: journal(here) == "ok")
+        async with devices(here.port, "late") as [back]:
+            assert await back.run_ended(await back.start_run()) == "completed"
+            back.verify()
+        await nothing_given_up(here)
+        ada.verify()
+
+
+def journal(here: House) -> str:
+    node = here.node("/storage")
+    assert node is not None
+    return str(node.details["storage"])
+
+
+def on_disk(data: Path, device: Device) -> None:
+    """Everything that the device was told as durable is in the database."""
+    with closing(sqlite3.connect(data / "data" / "understudy.db")) as database:
+        rows = database.execute(
+            "SELECT seq, event_id FROM log WHERE log = (SELECT id FROM logs WHERE user = ?)", (device.user,)
+        ).fetchall()
+    assert {(frame["seq"], frame["id"]) for frame in device.log} <= set(rows)
