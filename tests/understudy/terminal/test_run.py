@@ -329,6 +329,27 @@ async def test_where_the_log_is_lost_the_run_is_loaded_afresh() -> None:
     assert "5 of 5 steps answered" in text
 
 
+async def test_a_new_log_that_is_shorter_than_the_old_one_is_believed() -> None:
+    async def first(peer: Peer) -> None:
+        await peer.welcome(seq=100)
+        await accept_run(peer)
+        await status(peer, 0, "started")
+        await peer.close(1011)
+
+    async def second(peer: Peer) -> None:
+        await peer.welcome(epoch="e2", seq=2, resumed=False)
+        await peer.send("gap", reason="epoch")
+        run = {"status": "running", "workflow": "delivery", "steps": PLAN, "done": 4, "progress": 80}
+        await peer.reply(await peer.command("get_run"), run=run, steps=[], epoch="e2", seq=2)
+        await whole_step(peer, 4)
+        await run_status(peer, "completed", 5)
+
+    async with serving(first, second) as server:
+        run = Run(server.url)
+        assert await run() == 0
+    assert answer("Deployer") in run.out.getvalue()
+
+
 async def test_patience_ends() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()
