@@ -136,16 +136,19 @@ async def open_daemon(
         stamps = Stamps(random.Random(rng.getrandbits(256)), wall)
         epochs = random.Random(rng.getrandbits(256))
         metrics = stack.enter_context(open_metrics(system, counters))
+        readiness = Readiness(system, models_plan(settings))
         sources = Sources(
             system=system,
             version=version("understudy"),
             started_at=trio.current_time(),
             phase=lambda: daemon.phase,
-            readiness=Readiness(system, models_plan(settings)).checks,
+            readiness=readiness.checks,
             metrics=metrics.render,
             counters=counters,
             log=log,
             stamps=stamps,
+            workflows=settings.workflows,
+            rate_limits=readiness.rate_limits,
             scrub=partial(scrub_text, secrets=[m.api_key for m in settings.models.values() if m.api_key]),
         )
         parts = Parts(

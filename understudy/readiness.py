@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import UNSET, UnsetType
 
 from actors.models.lease import GateStatus, ReadStatus
 from actors.storage.journal import StorageStatus, StorageTrouble
 from runtime import ActorError
-from understudy.http.sources import Check
+from understudy.http.sources import Check, RateLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from actors.models.plan import ModelsPlan
     from runtime import System
@@ -30,6 +33,15 @@ class Readiness:
         found = {"storage": await self._storage()}
         for endpoint in self._plan.endpoints:
             found[f"model {endpoint.name}"] = await self._model(endpoint.name)
+        return found
+
+    async def rate_limits(self) -> Sequence[RateLimits]:
+        """Each endpoint whose gate answers."""
+        found = []
+        for endpoint in self._plan.endpoints:
+            with suppress(ActorError):
+                status: GateStatus = await self._ask(self._plan.gate_path(endpoint.name), ReadStatus())
+                found.append(_limits(status))
         return found
 
     async def _ask(self, path: str, question: object) -> Any:
@@ -56,3 +68,24 @@ class Readiness:
         if status.simulated:
             return Check("ok", "Simulated: no key is configured, so no real model answers.")
         return Check("ok", "The model answers, or has not been asked yet.")
+
+
+def _limits(status: GateStatus) -> RateLimits:
+    limiter = status.limiter
+
+    def given(limit: int | None) -> int | UnsetType:
+        return UNSET if limit is None else limit
+
+    return RateLimits(
+        model=status.endpoint,
+        state=status.state,
+        requests=limiter.requests,
+        tokens=limiter.tokens,
+        in_flight=limiter.in_flight,
+        waiting=status.waiting,
+        parked_seconds=round(limiter.parked_for, 3),
+        source=limiter.source,
+        requests_limit=given(limiter.requests_limit),
+        tokens_limit=given(limiter.tokens_limit),
+        in_flight_limit=given(limiter.in_flight_limit),
+    )

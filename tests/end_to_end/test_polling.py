@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import trio
 
-from tests.support.daemon import Response, house, http
+from tests.support.daemon import Response, http, house, until
 from tests.support.device import devices
 from tests.support.grammar import check
 
@@ -134,3 +134,47 @@ async def test_a_command_is_carried_out_once_whichever_way_it_comes(tmp_path: Pa
         assert await device.run_ended(run_id) == "completed"
         listed = await command(here.port, "list_runs", "l1")
         assert [run["run_id"] for run in listed.json["metadata"]["runs"]] == [run_id]
+
+
+async def test_runs_are_resources_too(tmp_path: Path):
+    async with house(tmp_path, None) as here, devices(here.port, "dev") as [device]:
+        port = here.port
+        workflows = (await http(port, "/api/workflows")).json
+        assert [w["name"] for w in workflows] == ["delivery", "short"]
+        assert [step["depends_on"] for step in workflows[1]["steps"]] == [[], ["writing"]]
+        started = await http(port, "/api/runs", method="POST", body={"brief": BRIEF, "workflow": "short"})
+        assert started.status == 201
+        run_id = started.json["run_id"]
+        busy = await http(port, "/api/runs", method="POST", body={"brief": BRIEF, "workflow": "short"})
+        assert (busy.status, busy.json["code"]) == (409, "already_running")
+        assert await device.run_ended(run_id) == "completed"
+        assert (await http(port, f"/api/runs/{run_id}")).json["run"]["status"] == "completed"
+        assert [run["run_id"] for run in (await http(port, "/api/runs")).json["runs"]] == [run_id]
+        assert (await http(port, f"/api/runs/{run_id}/cancel", method="POST")).json["status"] == "completed"
+        assert (await http(port, "/api/runs/nobody")).status == 404
+        unknown = await http(port, "/api/runs", method="POST", body={"brief": BRIEF, "workflow": "?"})
+        assert (unknown.status, list(unknown.json["fields"])) == (422, ["workflow"])
+        [limits] = (await http(port, "/api/rate-limits")).json
+        assert (limits["model"], limits["state"], limits["requests"]) == ("default", "closed", 2)
+
+
+async def test_an_operator_suspends_resumes_and_restarts_an_actor(tmp_path: Path):
+    async with house(tmp_path, None) as here:
+        port = here.port
+        assert (await http(port, "/api/supervisors/runs/suspend", method="POST")).json == {
+            "path": "/runs",
+            "order": "suspend",
+        }
+        await here_state(here, "/runs", "suspended")
+        assert (await http(port, "/api/supervisors/runs/resume", method="POST")).status == 200
+        await here_state(here, "/runs", "running")
+        before = here.crashes
+        assert (await http(port, "/api/supervisors/users/restart", method="POST")).status == 200
+        await until(lambda: here.crashes == before + 1)
+        await here.settled()
+        assert (await http(port, "/api/supervisors/nobody/restart", method="POST")).status == 404
+        assert (await http(port, "/api/supervisors/users/explode", method="POST")).status == 400
+
+
+async def here_state(here: Any, path: str, state: str) -> None:
+    await until(lambda: here.node(path).state == state)

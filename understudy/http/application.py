@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders
 
-from understudy.http import description, later, pages, polling, probes, supervisors
+from understudy.http import description, later, pages, polling, probes, runs, supervisors
 from understudy.http.failures import exception_handlers
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def build_app(sources: Sources) -> ASGIFramework:
 
 def _described(sources: Sources) -> list[HTTPRouteHandler]:
     """The routes that stand in the OpenAPI document. Made anew for each application: they belong to one."""
-    return [*probes.routes(sources), *supervisors.routes(sources), *polling.routes(sources)]
+    return [*probes.routes(sources), *supervisors.routes(sources), *polling.routes(sources), *runs.routes(sources)]
 
 
 def _finish(counters: DaemonCounters) -> BeforeMessageSendHookHandler:

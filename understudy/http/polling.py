@@ -47,7 +47,7 @@ class Events:
     events: list[Raw]
 
 
-class _Polling:
+class Polling:
     """What the routes do, over the daemon's actors."""
 
     def __init__(self, sources: Sources) -> None:
@@ -129,7 +129,7 @@ class _Polling:
 
 def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     """The routes of this module."""
-    polling = _Polling(sources)
+    polling = Polling(sources)
 
     @get(
         "/api/events",

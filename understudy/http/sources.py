@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
+from msgspec import UNSET, UnsetType
 
 from actors.operations.counters import DaemonCounters
 from understudy.http.callers import Caller, in_development
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from actors.protocol.stamps import Stamps
+    from actors.workflows.definitions import WorkflowDefinition
     from runtime import System
 
 Phase: TypeAlias = Literal["starting", "running", "draining"]
@@ -27,6 +29,23 @@ class Check:
 
     status: CheckStatus
     message: str
+
+
+@attrs.frozen(slots=False)
+class RateLimits:
+    """One model endpoint. Requests and tokens are those of the last minute; a limit is left out where there is none."""
+
+    model: str
+    state: str
+    requests: int
+    tokens: int
+    in_flight: int
+    waiting: int
+    parked_seconds: float
+    source: str
+    requests_limit: int | UnsetType = UNSET
+    tokens_limit: int | UnsetType = UNSET
+    in_flight_limit: int | UnsetType = UNSET
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +64,8 @@ class Sources:
         identify: who asks, from the request's headers (names in lower case). Raises RequestRefused.
         scrub: takes secrets out of a text.
         stamps: where the ids and times of replies come from.
+        workflows: what a run may follow.
+        rate_limits: each model endpoint against its limits.
         required: the parts without which the daemon is not ready; any other that is unavailable makes it degraded.
     """
 
@@ -57,6 +78,8 @@ class Sources:
     counters: DaemonCounters
     log: FilteringBoundLogger
     stamps: Stamps
+    workflows: Mapping[str, WorkflowDefinition]
+    rate_limits: Callable[[], Awaitable[Sequence[RateLimits]]]
     identify: Callable[[Mapping[str, str]], Caller] = in_development
     scrub: Callable[[str], str] = scrub_text
     required: frozenset[str] = frozenset({"storage"})

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
-from litestar import get
+from litestar import get, post
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 
+from actors.protocol.codes import ErrorCode
 from understudy.http.callers import operators_only
-from understudy.http.failures import Failure
+from understudy.http.failures import Failure, RequestRefused
 from understudy.http.sources import Sources
 
 if TYPE_CHECKING:
@@ -80,6 +82,18 @@ class TreeNode:
     children: list[TreeNode] = attrs.field(factory=list)
 
 
+@attrs.frozen(slots=False)
+class Done:
+    """What was ordered."""
+
+    path: str
+    order: str
+
+
+class RestartOrdered(Exception):
+    """An operator wants this actor to start anew: it ends with this, and its supervisor does the rest."""
+
+
 def show(node: Node, scrub: Callable[[str], str]) -> TreeNode:
     """A node as PROTOCOL.md has it, without its children."""
     mailbox, counters, handling, restarts = node.mailbox, node.counters, node.handling, node.restarts
@@ -138,4 +152,27 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     async def supervisors() -> TreeNode:
         return await show_tree(sources.system.tree(), sources.scrub)
 
-    return [supervisors]
+    @post(
+        "/api/supervisors/{order:path}",
+        status_code=200,
+        guards=[operators_only(sources.identify)],
+        summary="Restart, suspend or resume the actor at a path: PATH/restart, PATH/suspend, PATH/resume",
+        operation_id="order_actor",
+        tags=["operations"],
+    )
+    async def order(order: FromPath[str]) -> Done:
+        path, _, verb = order.rpartition("/")
+        system = sources.system
+        verbs: dict[str, Callable[[str], bool]] = {
+            "restart": lambda path: system.fail(path, RestartOrdered("an operator ordered a restart")),
+            "suspend": system.suspend,
+            "resume": system.resume,
+        }
+        if verb not in verbs:
+            raise RequestRefused(ErrorCode.BAD_REQUEST, f"An actor can be told: {', '.join(verbs)}.")
+        if not verbs[verb](path or "/"):
+            raise RequestRefused(ErrorCode.NOT_FOUND, "No actor runs at this path.")
+        sources.log.warning("an operator gave an order", path=path or "/", order=verb)
+        return Done(path or "/", verb)
+
+    return [supervisors, order]

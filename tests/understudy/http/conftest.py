@@ -19,6 +19,7 @@ from actors.protocol.stamps import Stamps
 from runtime import System, open_system
 from tests.support.small_daemon import root, settled
 from understudy.http import Check, Sources, build_app
+from understudy.http.sources import RateLimits
 from understudy.logs import open_log
 
 
@@ -56,6 +57,9 @@ async def site(nursery: trio.Nursery) -> AsyncIterator[Site]:
     async def readiness() -> Mapping[str, Check]:
         return site.checks
 
+    async def no_limits() -> list[RateLimits]:
+        return []
+
     async def serve(stream: trio.SocketStream) -> None:
         head, raw = await read_head(stream, within=5.0)
         escaped.extend(filter(None, [await serve_http(site.app, stream, head, raw, config)]))
@@ -77,6 +81,8 @@ async def site(nursery: trio.Nursery) -> AsyncIterator[Site]:
                     metrics=metrics.render,
                     counters=counters,
                     log=open_log(out, style="json"),
+                    workflows={},
+                    rate_limits=no_limits,
                     stamps=Stamps(random.Random(1), lambda: 1_800_000_000.0),
                 )
                 site = Site(system, sources, client, out, escaped, {"storage": Check("ok", "The log is written.")})

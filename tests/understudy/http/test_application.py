@@ -166,8 +166,12 @@ async def test_the_openapi_document(site: Site) -> None:
     assert document["openapi"].startswith("3.1.")
     assert document["info"]["version"] == "1.2.3"
     operations = {path: set(item) for path, item in document["paths"].items()}
-    read = ("/health", "/ready", "/metrics", "/api/supervisors", "/api/events")
-    assert operations == {**{path: {"get"} for path in read}, "/api/commands": {"post"}}
+    read = ("/health", "/ready", "/metrics", "/api/supervisors", "/api/events", "/api/workflows", "/api/runs/{run_id}")
+    assert operations == {
+        **{path: {"get"} for path in (*read, "/api/rate-limits")},
+        "/api/runs": {"get", "post"},
+        **{path: {"post"} for path in ("/api/commands", "/api/runs/{run_id}/cancel", "/api/supervisors/{order}")},
+    }
     schemas = document["components"]["schemas"]
     references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))
     assert references

@@ -1,0 +1,122 @@
+"""Runs, workflows and rate limits: what the commands about runs do, as resources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import attrs
+import msgspec
+from litestar import Request, get, post
+from litestar.params import FromPath, FromQuery, JSONBody, Parameter
+
+from actors.protocol.codes import ErrorCode
+from actors.protocol.event_types import EventType
+from understudy.http.failures import RequestRefused
+from understudy.http.polling import Polling
+from understudy.http.sources import RateLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from litestar.handlers import HTTPRouteHandler
+
+    from understudy.http.sources import Sources
+
+IDEMPOTENCY_KEY: Final = "idempotency-key"
+
+
+@attrs.frozen(slots=False)
+class Step:
+    """One step of a workflow."""
+
+    name: str
+    agent: str
+    depends_on: list[str]
+    on_failure: str
+
+
+@attrs.frozen(slots=False)
+class Workflow:
+    """What a run may follow."""
+
+    name: str
+    title: str
+    steps: list[Step]
+
+
+@attrs.frozen(slots=False)
+class NewRun:
+    """The brief, and what `start_run` takes besides."""
+
+    brief: str
+    workflow: str = "delivery"
+
+
+def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
+    """The routes of this module."""
+    polling = Polling(sources)
+
+    async def carry_out(
+        request: Request[Any, Any, Any], type_: str, metadata: dict[str, Any], content: str = ""
+    ) -> dict[str, Any]:
+        """A command in the caller's name: the reply's metadata, or the refusal as HTTP says it."""
+        caller = sources.identify(request.headers)
+        command_id = request.headers.get(IDEMPOTENCY_KEY) or sources.stamps.id()
+        envelope = {"id": command_id, "type": type_, "content": content, "metadata": metadata}
+        _, event = await polling.command(caller.user_id, msgspec.json.encode(envelope).decode())
+        if event.type == EventType.ERROR:
+            retry_after = event.metadata.get("retry_after")
+            raise RequestRefused(
+                ErrorCode(event.metadata["code"]),
+                event.content,
+                fields=event.metadata.get("fields"),
+                retry_after=None if retry_after is None else max(1, round(retry_after)),
+            )
+        return {name: value for name, value in event.metadata.items() if name != "reply_to"}
+
+    @get("/api/workflows", summary="The workflows", operation_id="workflows", tags=["runs"])
+    async def workflows() -> list[Workflow]:
+        return [
+            Workflow(
+                workflow.name,
+                workflow.title,
+                [Step(step.name, step.agent, list(step.depends_on), step.on_failure) for step in workflow.steps],
+            )
+            for workflow in sources.workflows.values()
+        ]
+
+    @get("/api/runs", summary="The caller's runs, oldest first", operation_id="runs", tags=["runs"])
+    async def runs(
+        request: Request[Any, Any, Any],
+        active: FromQuery[bool | None] = None,
+        cursor: FromQuery[str | None] = None,
+        limit: Annotated[int, Parameter(ge=1, le=100)] = 100,
+    ) -> dict[str, Any]:
+        wanted = {"active": active, "cursor": cursor, "limit": limit}
+        return await carry_out(
+            request, "list_runs", {name: value for name, value in wanted.items() if value is not None}
+        )
+
+    @post("/api/runs", status_code=201, summary="Start a run", operation_id="start_run", tags=["runs"])
+    async def start(request: Request[Any, Any, Any], data: JSONBody[NewRun]) -> dict[str, Any]:
+        return await carry_out(request, "start_run", {"workflow": data.workflow}, data.brief)
+
+    @get("/api/runs/{run_id:str}", summary="One run as it stands", operation_id="run", tags=["runs"])
+    async def run(request: Request[Any, Any, Any], run_id: FromPath[str]) -> dict[str, Any]:
+        return await carry_out(request, "get_run", {"run_id": run_id})
+
+    @post(
+        "/api/runs/{run_id:str}/cancel",
+        status_code=200,
+        summary="Cancel a run",
+        operation_id="cancel_run",
+        tags=["runs"],
+    )
+    async def cancel(request: Request[Any, Any, Any], run_id: FromPath[str]) -> dict[str, Any]:
+        return await carry_out(request, "cancel_run", {"run_id": run_id})
+
+    @get("/api/rate-limits", summary="Model endpoints against their limits", operation_id="rate_limits", tags=["runs"])
+    async def rate_limits() -> list[RateLimits]:
+        return list(await sources.rate_limits())
+
+    return [workflows, runs, start, run, cancel, rate_limits]
