@@ -165,8 +165,8 @@ class LogDaemon:
                     body += bytes(part.data)
             status, answer = await self.answer(event.method.decode(), event.target.decode(), body)
             await _respond(stream, head, status, answer)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
+            pass  # the client has left in the middle
         finally:
             await trio.aclose_forcefully(stream)
 

@@ -79,6 +79,7 @@ class Sender:
             if waiting is None:
                 await self.queue.changed()
             elif len(waiting.frame) > largest:
+                waiting.departures -= 1
                 self._drop(waiting, "too_large", CommandTooLarge(len(waiting.frame), largest))
             else:
                 return waiting

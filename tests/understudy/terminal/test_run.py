@@ -340,7 +340,8 @@ async def test_a_new_log_that_is_shorter_than_the_old_one_is_believed() -> None:
         await peer.welcome(epoch="e2", seq=2, resumed=False)
         await peer.send("gap", reason="epoch")
         run = {"status": "running", "workflow": "delivery", "steps": PLAN, "done": 4, "progress": 80}
-        await peer.reply(await peer.command("get_run"), run=run, steps=[], epoch="e2", seq=2)
+        steps = [{"step": name, "attempt": 1, "status": "completed"} for name in PLAN[:4]]
+        await peer.reply(await peer.command("get_run"), run=run, steps=steps, epoch="e2", seq=2)
         await whole_step(peer, 4)
         await run_status(peer, "completed", 5)
 
