@@ -116,7 +116,7 @@ class UserContext(Actor):
         self._released: int | None = None
         """The last seq that was handed to the connections; None until it is known where this incarnation begins."""
         self._active_at = 0.0
-        self._awaiting: list[ReplyTo] = []
+        self._awaiting: list[tuple[int, ReplyTo]] = []
         self.commands = RunCommands(self)
 
     async def started(self) -> None:
@@ -141,9 +141,7 @@ class UserContext(Actor):
                 if self._released is not None:
                     self.services.counters.events_delivered += self._devices.acked(seq, self._released)
             case AwaitNews(seq):
-                if self._released is not None and self._released > seq:
-                    return True
-                self._await_news(self.defer())
+                self._await_news(seq, self.defer())
             case Sync():
                 self._answer_when_committed()
             case Detach(ref) | Ended(ref) | Restarted(ref):
@@ -246,29 +244,30 @@ class UserContext(Actor):
         ((_, seq),) = entry.outcome.seqs
         if seq > self._released:
             self._released = seq
-            self._tell_news()
             self.services.counters.events_committed += 1
             self._devices.deliver(with_seq(entry.frame(), seq), seq)
+            self._tell_news()
         elif seq <= self._found:
             # An earlier incarnation had it committed, and ended before it knew: connections have it from the log.
             self.services.counters.events_committed += 1
 
     # --- who polls
 
-    def _await_news(self, reply: ReplyTo) -> None:
-        """Keep one who waits for the next event; those who have gone meanwhile are let go."""
-        waiting: list[ReplyTo] = []
-        for other in self._awaiting:
-            if other.wanted:
-                waiting.append(other)
-            else:
-                other.answer(False)
-        self._awaiting = [*waiting, reply]
+    def _await_news(self, seq: int, reply: ReplyTo) -> None:
+        """Keep one who waits for an event after `seq`."""
+        self._awaiting.append((seq, reply))
+        self._tell_news()
 
     def _tell_news(self) -> None:
+        """Answer those for whom there is news by now, or who have gone: an answer that is kept back is kept in mind."""
+        if self._released is None:
+            return
         awaiting, self._awaiting = self._awaiting, []
-        for reply in awaiting:
-            reply.answer(True)
+        for seq, reply in awaiting:
+            if seq < self._released or not reply.wanted:
+                reply.answer(True)
+            else:
+                self._awaiting.append((seq, reply))
 
     # --- how things stand
 
@@ -288,6 +287,7 @@ class UserContext(Actor):
             self._epoch = position.epoch
             self._released = self._found = position.seq
             self._devices.log_found(position.seq)
+            self._tell_news()
         elif position.epoch != self._epoch:
             raise LogReplaced(self.user)
         return self._released
@@ -321,9 +321,11 @@ class UserContext(Actor):
                 reply.answer(Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
                 return
             released = self._begin_at(replied.value)
-            if reply.wanted:  # else nobody would know where its events begin
-                self._active_at = self.now()
-                reply.answer(self._devices.attach(message, replied.value, released))
+            if not reply.wanted:  # nobody would know where its events begin
+                reply.answer(None)
+                return
+            self._active_at = self.now()
+            reply.answer(self._devices.attach(message, replied.value, released))
 
         self.request(self.services.journal, Top(self.user), ATTACH_WITHIN, tag=top_known)
 

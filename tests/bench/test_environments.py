@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.delivery import subjects as delivery
 from bench.kernel import subjects
 from bench.kernel.subjects import NAMES, Missing, subject
 from bench.peers import environments
@@ -35,16 +36,17 @@ def test_a_command_that_is_another_python_than_its_name_says_is_passed_over(monk
 
 def test_every_peer_has_an_environment_and_a_program():
     peers = {environment.name for environment in ENVIRONMENTS}
-    assert peers == set(subjects.MODULES)
-    for module in subjects.MODULES.values():
+    modules = {**subjects.MODULES, **delivery.MODULES}
+    assert peers == set(modules) - {delivery.TRIO_WEBSOCKET}
+    for module in modules.values():
         assert (subjects.ROOT / (module.replace(".", "/") + ".py")).is_file()
 
 
 def test_a_peer_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(environments, "HOME", tmp_path)
-    for environment in ENVIRONMENTS:
+    for name in subjects.MODULES:
         with pytest.raises(Missing, match="bench-peers"):
-            subject(environment.name, tmp_path)
+            subject(name, tmp_path)
 
 
 def test_erlang_is_missing_where_there_is_no_erl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

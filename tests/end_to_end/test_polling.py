@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import trio
 
-from tests.support.daemon import Response, http, house, until
+from tests.support.daemon import Response, house, http, until
 from tests.support.device import devices
 from tests.support.grammar import check
 

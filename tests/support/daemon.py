@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 WITHIN = 40.0
 """Seconds for anything that a test waits for: only ever reached where something is broken."""
 LOOK_AGAIN = 0.005
+GONE_WITHIN = 5.0
 
 QUICK = """
 [calls]
@@ -255,7 +256,7 @@ class Served(Program):
 
 @asynccontextmanager
 async def program(*arguments: str, kind: type[Any] = Program, **options: Any) -> AsyncIterator[Any]:
-    """Run `understudy` with these arguments for the block; it is killed at the end if it still runs."""
+    """Run `understudy` with these arguments for the block; what still runs at the end is ended."""
     process = await trio.lowlevel.open_process(
         [*COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
@@ -271,9 +272,13 @@ async def program(*arguments: str, kind: type[Any] = Program, **options: Any) ->
         try:
             yield here
         finally:
-            if process.returncode is None:
-                process.kill()
             with trio.CancelScope(shield=True):
+                if process.returncode is None:
+                    process.terminate()  # and not killed, so that what it covered is counted
+                    with trio.move_on_after(GONE_WITHIN):
+                        await process.wait()
+                if process.returncode is None:
+                    process.kill()
                 await process.wait()
 
 

@@ -12,7 +12,7 @@ from actors.protocol.codes import ErrorCode
 from actors.storage.journal import TRIMMED_AT_ONCE, TrimLog
 from actors.users.context import ContextSettings
 from actors.users.keys import actor_name, default_session, run_key, runs_of
-from actors.users.messages import Acked, Attach, CommandError, Detach, Emit, Item, Locate, Sync
+from actors.users.messages import Acked, Attach, AwaitNews, CommandError, Detach, Emit, Item, Locate, Sync
 from runtime import Refused, TimedOut
 from tests.support.memory_journal import MemoryStorage, Plan
 from tests.support.users_system import UsersSystem, settle, users_system, virtual
@@ -77,6 +77,7 @@ def test_who_has_gone_before_it_was_attached_gets_nothing() -> None:
             here.plan.takes = 0.0
             await trio.sleep(5)
             assert here.actor("/users/ada").inspect() == {"connections": 0, "outbox": 0}
+            assert not here.actor("/users/ada")._cell.links.held
             await here.say("d2")
             await trio.sleep(1)
             assert here.orders == []
@@ -175,6 +176,65 @@ def test_no_event_counts_as_delivered_twice_over_a_crash() -> None:
             here.context.tell(Acked("b", 3))
             await settle()
             assert here.counters.events_delivered == 3
+
+    virtual(main)
+
+
+# --- polling
+
+
+def test_who_waits_for_news_is_told_when_there_are() -> None:
+    async def main() -> None:
+        async with users_system() as here:
+            await here.say("d1", "d2")
+            await trio.sleep(1)
+            told: list[tuple[int, float]] = []
+
+            async def wait(seq: int) -> None:
+                assert await here.context.ask(AwaitNews(seq), 50) is True
+                told.append((seq, trio.current_time()))
+
+            async with trio.open_nursery() as nursery:
+                for seq in (1, 2, 3, 2):
+                    nursery.start_soon(wait, seq)
+                await trio.sleep(1)
+                assert [seq for seq, _ in told] == [1]
+                await here.say("e", "d3")
+                await trio.sleep(1)
+                assert sorted(seq for seq, _ in told) == [1, 2, 2]
+                await here.say("d4")
+            assert told[-1][0] == 3
+
+    virtual(main)
+
+
+def test_who_has_given_up_waiting_is_forgotten() -> None:
+    async def main() -> None:
+        async with users_system() as here:
+            for _ in range(20):
+                with pytest.raises(TimedOut):
+                    await here.context.ask(AwaitNews(0), 1)
+            actor = here.actor("/users/ada")
+            assert len(actor._awaiting) == 1
+            assert len(actor._cell.links.held) == 1
+            await here.say("d1")
+            await trio.sleep(1)
+            assert not actor._cell.links.held
+
+    virtual(main)
+
+
+def test_news_that_came_while_the_context_was_away_are_told_when_it_is_back() -> None:
+    async def main() -> None:
+        async with users_system() as here:
+            here.plan.takes = 1.0
+            await here.say("d1")
+            await trio.sleep(0.5)
+            here.crash("/users/ada")
+            await settle()
+            began = trio.current_time()
+            assert await here.context.ask(AwaitNews(0), 25) is True
+            assert trio.current_time() - began < 10
 
     virtual(main)
 

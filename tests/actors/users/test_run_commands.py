@@ -15,13 +15,13 @@ from actors.protocol.event_types import RunStatus
 from actors.storage.interface import KeepReply, KeptReply, PutState
 from actors.users.context import ContextSettings
 from actors.users.keys import OPEN, RUNS, default_session, run_key
-from actors.users.messages import CommandError, Emit, Item, OutcomeUnknown
+from actors.users.messages import CommandError, Emit, Handle, Item, OutcomeUnknown
 from actors.workflows.events import RunEvents
 from actors.workflows.messages import CancelSteps, StartRun
 from actors.workflows.record import decode_record, encode_record, new_record
 from runtime import Actor, HandlerFailed, Refused
 from tests.support.memory_journal import Fault, Plan
-from tests.support.users_system import WORKFLOW, UsersSystem, settle, users_system, virtual
+from tests.support.users_system import WORKFLOW, UsersSystem, command, settle, users_system, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,16 +88,11 @@ class TestStartRun:
         async def main() -> None:
             async with users_system() as here:
                 follower = await here.follow()
-                seen: list[int] = []
-                async with trio.open_nursery() as nursery:
-
-                    async def ask() -> None:
-                        await here.handle(start())
-                        seen.append(len(follower.frames))
-
-                    nursery.start_soon(ask)
+                follower.ref.tell(Handle(command(start())))
                 await settle()
-                assert seen == [0]
+                ((before, answer),) = follower.answers
+                assert before == 0
+                assert list(answer) == ["run_id", "session_id"]
                 assert len(follower.frames) == 1
 
         virtual(main)

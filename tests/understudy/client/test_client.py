@@ -69,7 +69,7 @@ async def test_every_row_of_the_table_of_closes(row: Close) -> None:
                 client.post("typing", metadata={"active": True})
                 if row.reconnect in (Reconnect.NEVER, Reconnect.WITH_NEW_TOKEN):
                     for _ in range(2):
-                        with pytest.raises(ConnectionEnded) as ended:  # noqa: PT012 - it is read until it ends
+                        with pytest.raises(ConnectionEnded) as ended:
                             while True:
                                 await anext(client)
                         assert ended.value.code == row.code
@@ -353,7 +353,7 @@ async def test_what_the_block_raises_comes_out_bare_and_acknowledges_nothing() -
         await peer.durable("system", "one")
 
     async with serving(script) as server:
-        with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what the block raises is the subject
+        with pytest.raises(ZeroDivisionError):
             async with open_client(server.url, rng=Hasty(1)) as client:
                 await anext(client)
                 raise ZeroDivisionError

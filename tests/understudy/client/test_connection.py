@@ -108,7 +108,7 @@ async def test_an_exception_in_the_block_comes_out_bare_and_acknowledges_nothing
         await peer.durable("run_status", status="running")
 
     async with serving(script) as server:
-        with pytest.raises(ZeroDivisionError):  # noqa: PT012 - what the block raises is the subject
+        with pytest.raises(ZeroDivisionError):
             async with connect(server.url, rng=rng()) as client:
                 await anext(client)
                 raise ZeroDivisionError
