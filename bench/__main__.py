@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-BENCHMARKS: Final[Mapping[str, str]] = MappingProxyType({"kernel": "bench.kernel", "delivery": "bench.delivery"})
+BENCHMARKS: Final[Mapping[str, str]] = MappingProxyType(
+    {"kernel": "bench.kernel", "delivery": "bench.delivery", "first_token": "bench.first_token"}
+)
 """Name → package. Its docstring says what it is, its module `command` has `main(arguments) -> exit code`."""
 
 

@@ -58,7 +58,7 @@ class Understudy:
     silent = False
 
     def greeting(self, user: str, client: str, resume: tuple[str, int] | None) -> bytes:
-        position = {} if resume is None else {"resume": {"epoch": resume[0], "seq": resume[1]}}
+        position: dict[str, Any] = {} if resume is None else {"resume": {"epoch": resume[0], "seq": resume[1]}}
         return event("hello", f"hello-{client}", user_id=user, client_id=client, **position)
 
     def welcomes(self, payload: bytes) -> dict[str, Any] | None:
@@ -83,11 +83,13 @@ class Bare:
     path = "/"
     silent = True
 
-    def greeting(self, user: str, client: str, resume: tuple[str, int] | None) -> None:
+    def greeting(self, user: str, client: str, resume: tuple[str, int] | None) -> bytes | None:
         del user, client, resume
+        return None
 
-    def welcomes(self, payload: bytes) -> None:
+    def welcomes(self, payload: bytes) -> dict[str, Any] | None:
         del payload
+        return None
 
     def ping(self, number: int) -> bytes:
         return b"echo %d" % number
@@ -95,8 +97,9 @@ class Bare:
     def pong(self, payload: bytes) -> bool:
         return payload.startswith(b"echo")
 
-    def automatic(self, payload: bytes) -> None:
+    def automatic(self, payload: bytes) -> bytes | None:
         del payload
+        return None
 
     def push(self, count: int, size: int) -> bytes:
         """Have `count` messages of `size` bytes sent to everybody."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from bench.delivery.dialects import dialect
-from bench.delivery.servers import probing
+from bench.delivery.processes import TICK
+from bench.delivery.servers import Daemon, bare, probing
 from bench.delivery.swarm import Swarm
+from bench.figures import OWN
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Sequence
 
-    from bench.delivery.servers import Server
+    from bench.delivery.servers import Site
     from bench.delivery.swarm import Client
     from bench.program import Load
 
@@ -26,16 +27,16 @@ OPEN_WITHIN: Final = 120.0
 KIB: Final = 1024
 
 
-def idle(subject: str, load: Load, server: AbstractContextManager[Server]) -> dict[str, float]:
-    """See `metrics`. A client of the daemon's sends its heartbeats when the daemon has asked for them."""
+def idle(subject: str, load: Load, command: Sequence[str], site: Site) -> dict[str, float]:
+    """See `metrics`; `command` runs the server of a peer. Where a server asks for heartbeats, it gets them."""
     name = load.metric
     rng = random.Random(1)
-    with server as running:
+    with Daemon(site).running() if subject == OWN else bare(command, site) as running:
         swarm = Swarm(running.port, dialect(subject))
         swarm.open_all(swarm.join([f"warm{number}" for number in range(WARM)], prefix="w"))
         swarm.run(lambda: swarm.inside == WARM, OPEN_WITHIN, "warming up")
         swarm.rest(SETTLE / 2)
-        with probing(subject, running.port) as probe:
+        with probing(subject, running.port, site) as probe:
             before = running.memory
             many = swarm.join(f"user{number % load.burst}" for number in range(load.actors))
             opening = monotonic()
@@ -54,7 +55,7 @@ def idle(subject: str, load: Load, server: AbstractContextManager[Server]) -> di
         f"{name}_rate": load.actors / took,
         f"{name}_opening_pause": probe.longest(opening, begin) * 1e3,
         f"{name}_pause": probe.longest(begin, end) * 1e3,
-        f"{name}_cpu": max(spent / passed * 1e3, 0.01),
+        f"{name}_cpu": max(spent, 1 / TICK) / passed * 1e3,
     }
 
 

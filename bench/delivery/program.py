@@ -10,50 +10,62 @@ import json
 import os
 import platform
 import resource
+import subprocess
 import sys
 import tempfile
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from bench.delivery.commits import commits
 from bench.delivery.idle import idle
-from bench.delivery.processes import allow_files, busy_seconds, pin
-from bench.delivery.push import push_daemon, push_peer
-from bench.delivery.servers import Daemon, bare, cores
+from bench.delivery.processes import Cores, allow_files, busy_seconds, pin
+from bench.delivery.push import push
+from bench.delivery.servers import Site
 from bench.delivery.storm import restart, storm
 from bench.delivery.swarm import NotServed
-from bench.figures import OWN
 from bench.program import Load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SPARE_FILES = 200
+SPARE_FILES: Final = 200
 """Files that a program needs beside its sockets."""
 
 
-def scenario(subject: str, load: Load, command: Sequence[str], directory: Path) -> dict[str, float]:
+ASK_VERSION: Final = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
+
+
+def scenario(subject: str, load: Load, command: Sequence[str], site: Site) -> dict[str, float]:
     """Measure.
 
     Args:
         subject: whose server.
         load: its metric is the scenario's name.
         command: what runs the server of a peer.
-        directory: for everything that is written.
+        site: where.
     """
-    kind = load.metric.partition("_")[0]
-    if kind in {"idle", "shared"}:
-        server = Daemon(directory).running() if subject == OWN else bare(command, directory)
-        return idle(subject, load, server)
-    if kind == "push":
-        return push_daemon(load, directory) if subject == OWN else push_peer(subject, load, command, directory)
-    if kind == "commit":
-        return trio.run(partial(commits, load, directory))
-    return restart(directory) if kind == "restart" else storm(load, directory)
+    match load.metric.partition("_")[0]:
+        case "push":
+            return push(subject, load, command, site)
+        case "commit":
+            return trio.run(partial(commits, load, site.directory))
+        case "restart":
+            return restart(site)
+        case "storm":
+            return storm(load, site)
+        case _:
+            return idle(subject, load, command, site)
+
+
+def release(subject: str, command: Sequence[str]) -> str:
+    """The version of what is measured; a peer's own Python knows it."""
+    python = command[0] if command else sys.executable
+    return subprocess.run(
+        [python, "-c", ASK_VERSION, subject], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def used_seconds() -> float:
@@ -69,17 +81,18 @@ def main(arguments: Sequence[str]) -> None:
     files = allow_files(load.actors + SPARE_FILES)
     if files < load.actors + SPARE_FILES:
         sys.exit(f"only {files} files may be open here (ulimit -n)")
-    pin(os.getpid(), cores().server if load.metric.startswith("commit") else cores().others)
+    cores = Cores.of(os.sched_getaffinity(0))
+    pin(os.getpid(), cores.server if load.metric.startswith("commit") else cores.others)
     busy, used = busy_seconds(), used_seconds()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         try:
-            values = scenario(subject, load, command, Path(directory))
+            values = scenario(subject, load, command, Site(Path(directory), cores))
         except NotServed as error:
             sys.exit(str(error))
     share = (used_seconds() - used) / max(busy_seconds() - busy, 0.01)
     answer: dict[str, Any] = {
         "values": values,
-        "version": version("understudy") if subject == OWN else "",
+        "version": release(subject, command),
         "runtime": f"{platform.python_implementation()} {platform.python_version()}",
         "share": min(share, 1.0),
     }

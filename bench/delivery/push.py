@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.delivery.dialects import Bare, dialect, event
+from bench.delivery.processes import TICK
 from bench.delivery.servers import Daemon, bare, simulated_model
 from bench.delivery.swarm import NotServed, Swarm
 from bench.figures import OWN
@@ -13,14 +14,13 @@ from bench.figures import OWN
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
-    from bench.delivery.servers import Server
+    from bench.delivery.servers import Server, Site
     from bench.delivery.swarm import Client
     from bench.program import Load
 
-TOKENS_PER_SECOND: Final = 20_000.0
-"""Of the model: more than the daemon can pass on. What comes too fast it joins, as it does in service."""
+TOKENS_PER_SECOND: Final = 100.0
+"""Of each answer, of which 20 come side by side: together more pieces than can be passed on to 100 connections."""
 MESSAGE_BYTES: Final = 450
 """What the bare servers push: about what a piece of an answer has in the daemon's protocol."""
 ROUND: Final = 50
@@ -29,18 +29,17 @@ WITHIN: Final = 120.0
 ENDS: Final = {"completed", "failed", "cancelled"}
 
 
-def push_daemon(load: Load, directory: Path) -> dict[str, float]:
-    """See `metrics`: the daemon passes on what a model outside of it says."""
-    with simulated_model(directory, TOKENS_PER_SECOND) as model:
-        return push(OWN, load, Daemon(directory, model).running())
+def push(subject: str, load: Load, command: Sequence[str], site: Site) -> dict[str, float]:
+    """See `metrics`: the daemon passes on what a model outside of it says; a bare server, which `command` runs, sends
+    a text as long as that again and again."""
+    if subject != OWN:
+        return pushed(subject, load, bare(command, site))
+    with simulated_model(site, TOKENS_PER_SECOND) as model:
+        return pushed(OWN, load, Daemon(site, model).running())
 
 
-def push_peer(subject: str, load: Load, command: Sequence[str], directory: Path) -> dict[str, float]:
-    """See `metrics`: a bare server sends a text as long as that again and again."""
-    return push(subject, load, bare(command, directory))
-
-
-def push(subject: str, load: Load, server: AbstractContextManager[Server]) -> dict[str, float]:
+def pushed(subject: str, load: Load, server: AbstractContextManager[Server]) -> dict[str, float]:
+    """Measure it."""
     name = load.metric
     with server as running:
         swarm = Swarm(running.port, dialect(subject))
@@ -56,7 +55,7 @@ def push(subject: str, load: Load, server: AbstractContextManager[Server]) -> di
         swarm.close()
     if not received:
         raise NotServed("no message came")
-    return {f"{name}_rate": received / passed, f"{name}_cpu": max(spent / received * 1e6, 0.001)}
+    return {f"{name}_rate": received / passed, f"{name}_cpu": max(spent, 1 / TICK) / received * 1e6}
 
 
 def keep_talking(subject: str, swarm: Swarm, clients: list[Client]) -> None:

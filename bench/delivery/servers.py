@@ -7,14 +7,12 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bench.delivery.processes import Cores, cpu_seconds, pin, resident_bytes
 from bench.delivery.swarm import NotServed
-from bench.figures import OWN
 from bench.measure import ROOT, environment, last_line
 
 if TYPE_CHECKING:
@@ -26,6 +24,7 @@ END_WITHIN: Final = 10.0
 RUNNING: Final = "understudy is running"
 SIMULATING: Final = "simulated model at"
 
+STREAMS: Final = 20
 CONFIGURATION: Final = """
 [server]
 log_format = "json"
@@ -34,14 +33,12 @@ total = 100000
 per_user = 100000
 commands_per_minute = 1000000
 {model}
-[agents.speaker]
-role = "Speaker"
-prompt = "You speak."
 [workflows.push]
-title = "One answer"
-steps = [{{ name = "speaking", agent = "speaker" }}]
+title = "Many answers at once"
+steps = [{steps}]
 """
-"""Only limits that the load would run into; all else is as it is by default. `push` is a run of one answer."""
+"""Only limits that the load would run into; all else is as by default. `push` is a run of answers side by side."""
+STEP: Final = """{{ name = "answer-{number}", agent = "analyst", depends_on = [] }}"""
 MODEL: Final = """
 [models.default]
 model = "simulated"
@@ -50,12 +47,11 @@ base_url = "http://127.0.0.1:{port}/v1"
 
 
 class Server:
-    """A process that listens on `port`, and the version of what it runs."""
+    """A process that listens on `port`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, release: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.process = process
         self.port = port
-        self.release = release
 
     @property
     def cpu(self) -> float:
@@ -73,9 +69,11 @@ class Server:
         self.process.wait()
 
 
-def cores() -> Cores:
-    """Who runs where."""
-    return Cores.of(os.sched_getaffinity(0))
+class Site(NamedTuple):
+    """Where a scenario takes place: a directory for everything that is written, and who runs on which core."""
+
+    directory: Path
+    cores: Cores
 
 
 def launch(command: Sequence[str], where: frozenset[int], output: Path) -> subprocess.Popen[bytes]:
@@ -127,28 +125,30 @@ class Daemon:
     """`understudy serve` with a data directory of its own, which may be killed and started again.
 
     Args:
-        directory: for its data, its configuration and its output.
+        site: where its data, its configuration and its output go.
         model_port: where the model answers; None: the daemon's own simulated one.
     """
 
-    def __init__(self, directory: Path, model_port: int | None = None) -> None:
-        self.data = directory / "data"
-        self._output = directory / "daemon.log"
-        self._file = directory / "understudy.toml"
+    def __init__(self, site: Site, model_port: int | None = None) -> None:
+        self.data = site.directory / "data"
+        self._cores = site.cores
+        self._output = site.directory / "daemon.log"
+        self._file = site.directory / "understudy.toml"
         self._port = 0
         model = "" if model_port is None else MODEL.format(port=model_port)
-        self._file.write_text(CONFIGURATION.format(model=model))
+        steps = ", ".join(STEP.format(number=number) for number in range(STREAMS))
+        self._file.write_text(CONFIGURATION.format(model=model, steps=steps))
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process; `ready` waits for it. Started again, it takes the same port."""
         options = ("serve", "--config", str(self._file), "--data", str(self.data), "--port", str(self._port))
-        return launch([*UNDERSTUDY, *options], cores().server, self._output)
+        return launch([*UNDERSTUDY, *options], self._cores.server, self._output)
 
     def ready(self, process: subprocess.Popen[bytes]) -> Server:
         """Wait until it listens."""
         found = json.loads(line(process, self._output, RUNNING))
         self._port = int(found["addresses"].rpartition(":")[2])
-        return Server(process, self._port, version(OWN))
+        return Server(process, self._port)
 
     @contextmanager
     def running(self) -> Iterator[Server]:
@@ -159,21 +159,20 @@ class Daemon:
 
 
 @contextmanager
-def bare(command: Sequence[str], directory: Path) -> Iterator[Server]:
-    """A peer: it says `port NUMBER VERSION` when it listens."""
-    output = directory / "peer.log"
-    process = launch(command, cores().server, output)
+def bare(command: Sequence[str], site: Site) -> Iterator[Server]:
+    """A peer: it says `port NUMBER` when it listens."""
+    output = site.directory / "peer.log"
+    process = launch(command, site.cores.server, output)
     with ending(process):
-        _, port, release = line(process, output, "port ").split()
-        yield Server(process, int(port), release)
+        yield Server(process, int(line(process, output, "port ").split()[1]))
 
 
 @contextmanager
-def simulated_model(directory: Path, tokens_per_second: float) -> Iterator[int]:
+def simulated_model(site: Site, tokens_per_second: float) -> Iterator[int]:
     """A model outside of the daemon, which is not to be measured with it; gives its port."""
-    output = directory / "model.log"
+    output = site.directory / "model.log"
     options = ("simulate", "--port", "0", "--tokens-per-second", str(tokens_per_second))
-    process = launch([*UNDERSTUDY, *options], cores().others, output)
+    process = launch([*UNDERSTUDY, *options], site.cores.others, output)
     with ending(process):
         yield int(line(process, output, SIMULATING).split("http://127.0.0.1:")[1].split("/")[0])
 
@@ -190,11 +189,11 @@ class Probe:
 
 
 @contextmanager
-def probing(subject: str, port: int) -> Iterator[Probe]:
+def probing(subject: str, port: int, site: Site) -> Iterator[Probe]:
     """Ask a server beside the block how fast it answers."""
     command = [sys.executable, "-m", "bench.delivery.probe", subject, str(port)]
     process = subprocess.Popen(command, cwd=ROOT, env=clean(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    pin(process.pid, cores().others)
+    pin(process.pid, site.cores.others)
     probe = Probe()
     with ending(process):
         assert process.stdout is not None

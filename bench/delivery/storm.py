@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from bench.delivery.servers import Site
     from bench.delivery.swarm import Client
     from bench.program import Load
 
@@ -40,11 +41,11 @@ BATCH: Final = 1000
 """Records written with one commit."""
 
 
-def storm(load: Load, directory: Path) -> dict[str, float]:
+def storm(load: Load, site: Site) -> dict[str, float]:
     """See `metrics`. The clock starts with the new process: what it needs to start counts."""
     name = load.metric
     users = [f"user{number}" for number in range(load.burst)]
-    daemon = Daemon(directory)
+    daemon = Daemon(site)
     with daemon.running() as first:
         swarm = Swarm(first.port, dialect(OWN))
         clients = swarm.join(users[number % load.burst] for number in range(load.actors))
@@ -115,9 +116,9 @@ def write(data: Path, users: Sequence[str]) -> None:
         database.close()
 
 
-def restart(directory: Path) -> dict[str, float]:
+def restart(site: Site) -> dict[str, float]:
     """Seconds until a daemon listens that has been there before."""
-    daemon = Daemon(directory)
+    daemon = Daemon(site)
     with daemon.running():
         pass
     began = monotonic()

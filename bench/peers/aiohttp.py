@@ -31,7 +31,7 @@ def main() -> None:
     application = web.Application()
     application.router.add_get("/", serve)
     own = listening()
-    announce(own.getsockname()[1], "aiohttp")
+    announce(own)
     web.run_app(application, sock=own, print=None, access_log=None)
 
 

@@ -1,5 +1,5 @@
 """What the bare WebSocket servers have in common: they echo a text, but for `push COUNT SIZE`, an order to send COUNT
-messages of SIZE bytes to everybody. Each is a program that prints `port NUMBER VERSION` when it listens.
+messages of SIZE bytes to everybody. Each is a program that prints `port NUMBER` when it listens.
 
 Nothing but the standard library.
 """
@@ -7,7 +7,6 @@ Nothing but the standard library.
 from __future__ import annotations
 
 import socket
-from importlib.metadata import version
 
 BACKLOG = 4096
 
@@ -27,6 +26,6 @@ def listening() -> socket.socket:
     return own
 
 
-def announce(port: int, package: str) -> None:
-    """Say that it runs."""
-    print(f"port {port} {version(package)}", flush=True)
+def announce(own: socket.socket) -> None:
+    """Say that it listens there."""
+    print("port", own.getsockname()[1], flush=True)

@@ -22,7 +22,7 @@ def main() -> None:
 
     server.on("say", say)
     own = listening()
-    announce(own.getsockname()[1], "python-socketio")
+    announce(own)
     configuration = uvicorn.Config(
         socketio.ASGIApp(server), log_level="warning", loop="asyncio", backlog=BACKLOG, ws_per_message_deflate=False
     )

@@ -32,7 +32,7 @@ def main() -> None:
 
     application = Starlette(routes=[WebSocketRoute("/", serve)])
     own = listening()
-    announce(own.getsockname()[1], "starlette")
+    announce(own)
     configuration = uvicorn.Config(
         application, log_level="warning", loop="asyncio", backlog=BACKLOG, ws_per_message_deflate=False
     )

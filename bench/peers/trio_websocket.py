@@ -32,9 +32,8 @@ async def main() -> None:
 
     own = listening()
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(own))
-    announce(own.getsockname()[1], "trio-websocket")
-    async with trio.open_nursery() as nursery:
-        await trio_websocket.WebSocketServer(serve, [listener]).run(handler_nursery=nursery)
+    announce(own)
+    await trio_websocket.WebSocketServer(serve, [listener]).run()
 
 
 if __name__ == "__main__":

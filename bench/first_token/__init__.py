@@ -1,0 +1,1 @@
+"""What a person waits for: the first token of a run, and each change of an agent's status."""
