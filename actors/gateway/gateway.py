@@ -56,11 +56,10 @@ class Listener(Actor):
                     raise
                 await trio.sleep(BREATHE)
                 continue
-            if not await self._hand_over(stream):
-                await trio.sleep(BREATHE)
+            await self._hand_over(stream)
 
-    async def _hand_over(self, stream: trio.SocketStream) -> bool:
-        """Give a stream to `connections`. False, the stream closed, if nobody took it: the client comes back."""
+    async def _hand_over(self, stream: trio.SocketStream) -> None:
+        """Give a stream to `connections`. It is closed if nobody takes it: the client comes back."""
         handed = False
         try:
             await self._connections.send(Accepted(stream), HANDOVER_WITHIN)
@@ -70,7 +69,6 @@ class Listener(Actor):
         finally:
             if not handed:
                 await trio.aclose_forcefully(stream)
-        return handed
 
 
 class Connections(DynamicSupervisor):

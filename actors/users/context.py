@@ -314,6 +314,7 @@ class UserContext(Actor):
     # --- connections
 
     def _attach(self, message: Attach) -> None:
+        self._active_at = self.now()
         reply = self.defer()
 
         def top_known(replied: Replied) -> None:
@@ -324,7 +325,6 @@ class UserContext(Actor):
             if not reply.wanted:  # nobody would know where its events begin
                 reply.answer(None)
                 return
-            self._active_at = self.now()
             reply.answer(self._devices.attach(message, replied.value, released))
 
         self.request(self.services.journal, Top(self.user), ATTACH_WITHIN, tag=top_known)

@@ -201,6 +201,8 @@ def probing(subject: str, port: int, site: Site) -> Iterator[Probe]:
             raise NotServed("the probe has got no answer")
         yield probe
         text, _ = process.communicate("over\n", timeout=END_WITHIN)
+        if process.returncode:
+            raise NotServed("the probe has lost its connection")
         probe.found = [(asked, wait) for asked, wait in json.loads(text)]
 
 

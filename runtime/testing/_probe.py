@@ -74,6 +74,12 @@ class Probe:
         """What has come and was not taken by `expect` or `fish`."""
         return self.messages[self._taken :]
 
+    def forget(self) -> None:
+        """Drop every message that was taken, for tests so long that `messages` would grow too large."""
+        del self.messages[: self._taken]
+        del self._replies[: self._taken]
+        self._taken = 0
+
     def watch(self, ref: Ref[Any]) -> None:
         """Have the ends of the actor at `ref` told to the probe: `Restarted`, `Ended`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -57,12 +58,12 @@ def test_one_metric_as_a_table():
 
 def test_the_benchmarks_are_listed(capsys: pytest.CaptureFixture[str]):
     assert main([]) == 0
-    assert "kernel  The actor kernel" in capsys.readouterr().out
+    assert re.search("^  kernel +The actor kernel", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]):
     assert main(["kernels"]) == 2
-    assert capsys.readouterr().err == "no benchmark is called 'kernels'; there are: kernel\n"
+    assert capsys.readouterr().err.startswith("no benchmark is called 'kernels'; there are: kernel, ")
 
 
 @pytest.mark.parametrize("option", [["--runs", "0"], ["--only", "telling"], ["--subjects", "akka"]])

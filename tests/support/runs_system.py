@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from actors.agents.prompts import EarlierStep
     from actors.workflows.messages import Situation
-    from runtime import System
+    from runtime import Reason, System
     from supervisors import Intensity
     from tests.support.memory_journal import Plan
 
@@ -95,6 +95,8 @@ class Script:
     earlier: list[tuple[EarlierStep, ...]] = attrs.field(factory=list)
     started_over: list[str] = attrs.field(factory=list)
     pace: float = 0.1
+    lingers: float = 0.0
+    """Seconds that an agent takes to end."""
 
     def of(self, situation: Situation) -> list[str]:
         own = self.plays.get((situation.step, situation.attempt))
@@ -123,6 +125,9 @@ class Player(Actor):
         if error is not None:
             raise error
         return None
+
+    async def stopped(self, reason: Reason) -> None:
+        await trio.sleep(self.script.lingers)
 
     async def play(self) -> None:
         step, attempt, run = self.situation.step, self.situation.attempt, self.situation.run

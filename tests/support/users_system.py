@@ -197,7 +197,7 @@ class Follower(Actor):
             case Restarted():
                 self.joining.detached()
                 self._attach()
-            case Ended():
+            case Ended() if self.began is not None:
                 self.closed = self.closed or 1011
             case Acked():
                 self._context.tell(message)

@@ -194,7 +194,7 @@ class TestEnds:
 
     async def test_a_goodbye_that_nobody_takes_is_given_up(self, monkeypatch: Any) -> None:
         monkeypatch.setattr(connection_module, "FAREWELL", 0.1)
-        async with gateway_system(limits={"outbound_bytes": 10**9}, close_within=0.2) as here:
+        async with gateway_system(send_within=1000.0, limits={"outbound_bytes": 10**9}, close_within=0.2) as here:
             slow = await welcomed_with_small_window(here)
             flood(here, slow, 1500)
             await trio.testing.wait_all_tasks_blocked(0.05)

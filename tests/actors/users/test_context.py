@@ -350,6 +350,26 @@ def test_a_context_with_an_open_run_stays_also_while_it_does_not_know_of_it() ->
     virtual(main)
 
 
+def test_a_context_that_somebody_tries_to_attach_to_stays() -> None:
+    async def main() -> None:
+        async with users_system(settings=QUICK) as here:
+            follower = await here.follow()
+            await here.say("d1")
+            await trio.sleep(1)
+            here.crash("/users/ada")
+            await settle()
+            here.plan.trouble = True
+            here.crash("/storage")
+            await trio.sleep(100)
+            assert follower.closed is None
+            here.plan.trouble = False
+            await here.say("d2")
+            await trio.sleep(5)
+            assert follower.seqs == [1, 2]
+
+    virtual(main)
+
+
 @pytest.mark.parametrize("moment", [9.9, 10.0, 10.0001, 10.1, 19.9, 20.0, 20.0001])
 @pytest.mark.parametrize("kind", ["attach", "emit", "sync"])
 def test_what_comes_while_it_is_about_to_leave_is_not_lost(moment: float, kind: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -169,7 +170,7 @@ class TestTakingUp:
                         here.base.system.stop(0.0)
 
                 plan.at = stop_after_a_commit
-                with pytest.raises(ActorError):
+                with suppress(ActorError):  # the answer may still come
                     await here.cancel(run_id)
             plan.at = str
             assert here.record(run_id).cancelled

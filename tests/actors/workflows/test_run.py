@@ -378,21 +378,39 @@ class TestCancelling:
         async def main() -> None:
             for agent in (None, "Analyst", "Tester"):
                 async with runs_system(monkeypatch, plays={("analysis", 1): ["think", "wait 3", "answer"]}) as here:
+                    here.script.lingers = 1.0
                     run_id = await here.start()
                     await trio.sleep(0.5)
                     await here.cancel(run_id, **({} if agent is None else {"agent_name": agent}))
                     here.base.crash(here.path(run_id))
                     status = await here.ended(run_id)
-                    story = here.story()
-                    if agent is None:
-                        assert status == "cancelled"
-                        assert "test.1 started" not in story
-                    else:
+                    own = [line for line in here.story() if line.startswith(("analysis", "test")) and "=" not in line]
+                    if agent == "Tester":
                         assert status == "completed"
-                        step = "analysis.1" if agent == "Analyst" else "test.1"
-                        assert f"{step} cancelled" in story
-                        assert f"{step} completed" not in story
-                    assert "analysis.2 completed" not in story or agent == "Tester"
+                        assert "analysis.2 completed" in own
+                        assert own[-2:] == ["test.1 started", "test.1 cancelled"]
+                    elif agent == "Analyst":
+                        assert status == "completed"
+                        assert own[:3] == ["analysis.1 started", "analysis.1 thinking", "analysis.1 cancelled"]
+                        assert own[3] == "test.1 started"
+                    else:
+                        assert status == "cancelled"
+                        assert own == ["analysis.1 started", "analysis.1 thinking", "analysis.1 cancelled"]
+
+        virtual(main)
+
+    def test_what_an_agent_still_says_while_it_is_being_stopped_comes_too_late(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            async with runs_system(monkeypatch, plays={("analysis", 1): ["think", "hang"]}) as here:
+                here.script.lingers = 1.0
+                run_id = await here.start()
+                await trio.sleep(0.5)
+                await here.cancel(run_id)
+                run = here.base.system.ref(here.path(run_id))
+                run.tell(Wrote("analysis", 1, 0, "Too late"))
+                await run.ask(Answered("analysis", 1, "Too late", "gpt", False, False, None, 1), 5)
+                assert await here.ended(run_id) == "cancelled"
+                assert "analysis.1 cancelled" in here.story()
 
         virtual(main)
 
