@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from understudy.collector import Collector
     from understudy.configuration.settings import Settings
     from understudy.daemon import Daemon
 
@@ -90,6 +91,7 @@ def serve(
 
 
 async def _serve(settings: Settings, log: FilteringBoundLogger) -> int:
+    from understudy.collector import tuned_collector  # noqa: PLC0415 - only here
     from understudy.daemon import StartRefused, describe, leave, open_daemon  # noqa: PLC0415 - costs half a second
 
     try:
@@ -98,7 +100,8 @@ async def _serve(settings: Settings, log: FilteringBoundLogger) -> int:
                 log.info("understudy is running", **describe(daemon))
                 if settings.simulated:
                     log.warning("no API key is configured: every answer is SIMULATED, no real model is asked")
-                await _until_ended(daemon, signals, log)
+                with tuned_collector() as collector:
+                    await _until_ended(daemon, signals, log, collector)
     except StartRefused as error:
         _refuse(str(error))
     except SystemFailed as error:
@@ -107,7 +110,9 @@ async def _serve(settings: Settings, log: FilteringBoundLogger) -> int:
     return 0
 
 
-async def _until_ended(daemon: Daemon, signals: AsyncIterator[int], log: FilteringBoundLogger) -> None:
+async def _until_ended(
+    daemon: Daemon, signals: AsyncIterator[int], log: FilteringBoundLogger, collector: Collector
+) -> None:
     """Until the tree has ended, by a signal or by itself. A second SIGINT ends the program at once."""
     within = daemon.settings.server.shutdown_deadline
 
@@ -123,6 +128,7 @@ async def _until_ended(daemon: Daemon, signals: AsyncIterator[int], log: Filteri
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listen)
+        nursery.start_soon(collector.watch)
         await daemon.ended.wait()
         nursery.cancel_scope.cancel()
 
