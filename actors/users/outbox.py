@@ -35,7 +35,6 @@ class Entry:
         refused: called when storage said no, at most once; see `Outbox.failed`.
         together: whether the next durable entry has to be committed with this one.
         outcome: what the journal answered.
-        uncertain: whether an offer came out so that nobody knows if it was committed.
     """
 
     item: Item | None
@@ -43,7 +42,6 @@ class Entry:
     refused: Callable[[Any], None] | None = None
     together: bool = False
     outcome: Appended | None = None
-    uncertain: bool = False
     _frame: bytes | None = None
 
     def frame(self) -> bytes:
@@ -115,16 +113,15 @@ class Outbox:
     def failed(self, why: Any, *, clean: bool) -> None:
         """The batch was not (`clean`), or perhaps not, committed. It stays, to be offered again.
 
-        But somebody may be waiting for an entry (`refused`), and is told. What was certainly not committed, by this
-        offer or an earlier one, is then taken back; what may have been has to stay until that is known.
+        But somebody may be waiting for an entry (`refused`), and is told. What was certainly not committed is then
+        taken back. What may have been has to stay, whatever comes of later offers, and nobody is told a second time.
         """
         batch, self._under_way = self._under_way, []
         taken_back: list[Entry] = []
         for entry in batch:
-            entry.uncertain = entry.uncertain or not clean
             if entry.refused is None:
                 continue
-            if not entry.uncertain:
+            if clean:
                 taken_back.append(entry)
                 assert entry.item is not None
                 self._ids.discard(entry.item.id)

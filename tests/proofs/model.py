@@ -80,15 +80,17 @@ class Model:
         self.offers: list[Offer] = []
         self.children = {name: Child(name, index, kind) for index, (name, kind) in enumerate(restarts.items())}
         self.order = list(self.children.values())
+        self.by_age = list(self.order)
         for child in self.order:
             child.phase = "running"
 
     @property
     def calm(self) -> bool:
-        """Whether nothing is under way: no start, no stop, no restart of a group, and no crash waits in a mailbox."""
+        """Whether nothing is under way: no start, no stop, no group restart, and no end of an actor in its mailbox."""
         quiet = all(child.phase in {"running", "gone", "passive"} and not child.told for child in self.order)
-        booms = any(offer.kind == "boom" for child in self.order for offer in (*child.inbox, *child.senders))
-        return quiet and not (self.stopping or self.starting or self.over or booms)
+        ends = {"boom", "leave", "idle"}
+        to_come = any(offer.kind in ends for child in self.order for offer in (*child.inbox, *child.senders))
+        return quiet and not (self.stopping or self.starting or self.over or to_come)
 
     # --- what a program does
 
@@ -103,6 +105,8 @@ class Model:
                 offer.settle("taken")
             if child.phase == "passive":
                 child.incarnation = -1
+                self.by_age.remove(child)
+                self.by_age.append(child)
                 self._start(child)
         elif offer.how == "send":
             child.senders.append(offer)
@@ -128,6 +132,7 @@ class Model:
         child = Child(name, old.index, old.restart, incarnation=-1, starts=old.starts, heard=old.heard)
         self.children[name] = child
         self.order = [*(each for each in self.order if each is not old), child]
+        self.by_age = [*(each for each in self.by_age if each is not old), child]
         self._start(child)
         self._go_on()
 
@@ -254,10 +259,10 @@ class Model:
         self.starting = group
 
     def _give_up(self) -> None:
-        """End all, newest first; who has ended already is closed in its turn."""
+        """End all, newest first (one that was passive began when it was woken); who has ended is closed in its turn."""
         self.over = True
         self.starting = []
-        self.stopping = [each for each in reversed(self.order) if each.phase not in {"gone", "passive"}]
+        self.stopping = [each for each in reversed(self.by_age) if each.phase not in {"gone", "passive"}]
         for child in self.order:
             if child.phase == "passive":
                 child.phase = "gone"

@@ -152,7 +152,9 @@ def main() -> int:
     given = parser.parse_args()
     found = soak(given.cycles, given.warm_up, say=lambda line: print(line, flush=True))
     flat = found.growth <= BOUND
-    print(f"grown by {found.growth / 2**20:.2f} MiB after the warm-up (allowed: {BOUND / 2**20:g}); no reference cycles")
+    print(
+        f"grown by {found.growth / 2**20:.2f} MiB after the warm-up (allowed: {BOUND / 2**20:g}); no reference cycles"
+    )
     return 0 if flat else 1
 
 

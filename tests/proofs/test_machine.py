@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import trio
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from runtime.testing import open_test_system, run_in_virtual_time, settle
@@ -54,7 +54,7 @@ async def carry_out(strategy: Strategy, restarts: tuple[Restart, ...], program: 
     assert not any(stage.world.tasks.values())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink))
 @given(
     strategy=st.sampled_from(Strategy),
     restarts=st.tuples(*[st.sampled_from(Restart)] * len(NAMES)),

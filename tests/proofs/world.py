@@ -227,7 +227,7 @@ class Stage:
         await self.compare()
 
     async def offer(self, how: str, name: str, kind: str, within: float) -> None:
-        quiet = self.model.calm and self.model.children[name].phase != "gone"
+        quiet = self.model.calm and self.model.children[name].phase == "running"
         if kind in {"boom", "leave", "idle"} and not quiet:
             kind = "note"
         self.offered += 1
@@ -336,7 +336,7 @@ class Stage:
     def state_of(self, name: str) -> str:
         target = self.refs[name].target
         if isinstance(target, PassiveTarget):
-            return "passive"
+            return "gone" if self.model.over else "passive"  # whoever writes to it finds it dead
         cell = target.watchable()
         return "gone" if cell is None else cell.state
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from actors.protocol.codes import ErrorCode
-from actors.storage.journal import TRIMMED_AT_ONCE, TrimLog
+from actors.storage.journal import TRIMMED_AT_ONCE, ListState, TrimLog
 from actors.users.context import ContextSettings
 from actors.users.keys import actor_name, default_session, run_key, runs_of
 from actors.users.messages import Acked, Attach, AwaitNews, CommandError, Detach, Emit, Item, Locate, Sync
@@ -358,10 +358,17 @@ def test_a_context_that_somebody_tries_to_attach_to_stays() -> None:
             await trio.sleep(1)
             here.crash("/users/ada")
             await settle()
-            here.plan.trouble = True
-            here.crash("/storage")
+
+            def in_trouble_when_it_knows_of_no_run(point: str) -> None:
+                if point.startswith("after") and isinstance(here.plan.heard[-1], ListState):
+                    here.plan.trouble = True
+
+            here.crash("/users/ada")
+            here.plan.at = in_trouble_when_it_knows_of_no_run
             await trio.sleep(100)
+            assert here.plan.trouble
             assert follower.closed is None
+            here.plan.at = str
             here.plan.trouble = False
             await here.say("d2")
             await trio.sleep(5)

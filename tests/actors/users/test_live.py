@@ -94,6 +94,13 @@ def test_what_is_not_known_from_its_beginning_is_not_told() -> None:
     assert contents(texts) == ["Tea"]
 
 
+def test_what_is_replaced_by_something_shorter_makes_the_text_shorter() -> None:
+    texts = LiveTexts()
+    for offset, piece in ((0, "Coffee"), (3, "x"), (5, "too far")):
+        texts.take(delta(offset, piece))
+    assert contents(texts) == ["Cofx"]
+
+
 @given(st.lists(st.tuples(st.integers(0, 12), st.text(max_size=5)), max_size=20))
 def test_it_is_what_a_client_would_have(pieces: list[tuple[int, str]]) -> None:
     texts = LiveTexts()
