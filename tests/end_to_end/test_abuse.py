@@ -165,11 +165,12 @@ async def test_a_command_above_the_limits_is_rate_limited_and_the_fiftieth_close
         client = await connected(here.port, hello=True)
         codes = []
         with trio.fail_after(WITHIN):
-            for number in range(55):
-                await say(client, "list_runs", id=f"n{number}")
-            for _ in range(55):
-                answer = await heard(client)
-                codes.append(answer["metadata"].get("code", "fine"))
+            for numbers in (range(5), range(5, 55)):  # answers still under way at the close are dropped
+                for number in numbers:
+                    await say(client, "list_runs", id=f"n{number}")
+                for _ in numbers:
+                    answer = await heard(client)
+                    codes.append(answer["metadata"].get("code", "fine"))
             assert (await client.read_close()).code == 4429
         assert sorted(codes) == ["fine"] * 5 + ["rate_limited"] * 50
         await client.stream.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import trio
+import trio.testing
 
 from tests.support.daemon import House, house, http
 from tests.support.device import devices
@@ -102,6 +103,7 @@ async def test_every_task_belongs_to_an_actor(tmp_path: Path) -> None:
             async with devices(here.port, *(f"user{number}" for number in range(5))) as users:
                 for each in users:
                     await each.run_under_way()
+                await trio.testing.wait_all_tasks_blocked(0.01)  # a task that was only spawned does not know itself yet
                 root_task = here.system.root.task  # type: ignore[union-attr]  # it runs
                 owned = actors_tasks(here)
                 ours = {task for owner in owned for task in descendants(owner)}
