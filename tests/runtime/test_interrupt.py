@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +18,18 @@ from runtime._lane import Lanes
 from tests.support.actors import LONG, Bench, Later, bounded, running, settle
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import CodeType, FrameType
 
     from runtime import NotAccepted
+
+
+@pytest.fixture(autouse=True)
+def interrupts_are_heard() -> Iterator[None]:
+    """A shell that starts the tests in the background has SIGINT ignored, and the tests would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Looking(Indirect):
@@ -121,23 +128,9 @@ def interrupt_at(code: CodeType, line: int) -> Any:
 CASES = [("tell", Ref.tell), ("signal", Lanes.signal), ("ask", Ref.ask), ("send", Cell.wait_for_room)]
 
 
-def in_an_untraced_process(request: pytest.FixtureRequest) -> None:
-    """Run this very test in a process without coverage, whose tracer and ours exclude each other."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
-    test = f"{request.path}::{request.node.name}"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
-    found = subprocess.run(
-        command, check=False, capture_output=True, text=True, env=environment, cwd=request.config.rootpath
-    )
-    assert found.returncode == 0, found.stdout
-
-
 @pytest.mark.parametrize(("how", "function"), CASES, ids=[how for how, _ in CASES])
-def test_an_interrupt_between_an_append_and_a_reschedule(how: str, function: Any, request: pytest.FixtureRequest):
+def test_an_interrupt_between_an_append_and_a_reschedule(how: str, function: Any):
     """Wherever it comes, it is raised at a checkpoint of the main task, and the actor has heard what it was told."""
-    if "coverage" in sys.modules:
-        in_an_untraced_process(request)
-        return
     interrupted = 0
     for line in range(1, 60):
 
