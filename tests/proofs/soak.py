@@ -113,6 +113,10 @@ def soak(cycles: int, warm_up: int, *, say: Any = lambda line: None) -> Soaked:
     def count(report: Report) -> None:
         found.crashes += isinstance(report, Crash)
 
+    def sample(number: int) -> None:
+        found.samples.append((number, resident()))
+        say(f"{number:>9,} cycles  {found.samples[-1][1] / 2**20:8.2f} MiB")
+
     async def main() -> None:
         async with open_test_system(ChildSpec("victims", Victims), report=count) as kit:
             await run(kit)
@@ -122,16 +126,16 @@ def soak(cycles: int, warm_up: int, *, say: Any = lambda line: None) -> Soaked:
         victims = kit.system.ref("/")
         await settle()
         every = max(1, cycles // 10)
-        for number in range(warm_up + cycles + 1):
-            if number >= warm_up and (number - warm_up) % every == 0:
-                found.samples.append((number - warm_up, resident()))
-                say(f"{number - warm_up:>9,} cycles  {found.samples[-1][1] / 2**20:8.2f} MiB")
+        for number in range(-warm_up, cycles):
+            if number >= 0 and number % every == 0:
+                sample(number)
             await cycle(victims, probe, number)
             kit.reports.clear()
             kit.dead_letters.clear()
+        sample(cycles)
         with no_cycles():
             for number in range(100):
-                await cycle(victims, probe, -number - 1)
+                await cycle(victims, probe, cycles + number)
 
     gc.collect()
     gc.disable()

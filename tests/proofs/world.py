@@ -153,7 +153,8 @@ class Onlooker(Actor):
             return message(self)
         if isinstance(message, Ended):
             name = message.ref.path.rsplit("/", 1)[1]
-            if self.system.registry.lookup(f"the name of {name}") is not None:
+            holder = self.system.registry.lookup(f"the name of {name}")
+            if holder is not None and holder.target is self.system.dead:  # not one who has come since
                 self.world.wrong.append(f"{name} has ended and its name is not free")
         if isinstance(message, Replied):
             self.world.came_out(message.tag, type(message.error).__name__ if message.error else message.value)
@@ -239,7 +240,7 @@ class Stage:
         elif how == "request":
             self.onlooker.tell(lambda onlooker: onlooker.request(ref, message, within, tag=offer.number))
         else:
-            self.nursery.start_soon(self._wait, getattr(ref, how), message, within)
+            self.nursery.start_soon(self.wait, getattr(ref, how), message, within)
         self.model.offer(name, offer)
         self.offers.append(offer)
 
@@ -249,7 +250,8 @@ class Stage:
             await self.offer(how, name, "work", within)
             await settle()
 
-    async def _wait(self, way: Any, message: Do, within: float) -> None:
+    async def wait(self, way: Any, message: Do, within: float) -> None:
+        """Ask, or send, and write down how it came out."""
         try:
             value = await way(message, within=within)
         except ActorError as error:
