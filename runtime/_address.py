@@ -9,8 +9,7 @@ where its own `overflow` decides. Nothing is tested for on the fast path.
 from __future__ import annotations
 
 from collections import deque
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, final
 
 from trio.lowlevel import current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from runtime._system import System
 
 M_contra = TypeVar("M_contra", contravariant=True)
-
-CURRENT: Final[ContextVar[Cell | None]] = ContextVar("cell", default=None)
-"""The cell that the running code belongs to. Tasks of an actor inherit it; a handler is told apart by its task."""
 
 
 class Waiting(Protocol):
@@ -190,15 +186,14 @@ class Ref(Generic[M_contra]):
         """
         cell = self.target
         task = current_task()
-        request = Request(self, message)
-        request.task = task
-        asker = CURRENT.get()
+        request = Request(self, message, task)
+        asker: Cell | None = cell.system.cells.get(task)
         if asker is not None:
-            if asker.task is not task:
-                asker = None
-            else:
+            if asker.task is task:
                 request.holder = cell.edge()
                 check_cycle(asker, request)
+            else:  # a task of an actor is no handler
+                asker = None
         wheel = (cell if asker is None else asker).system.wheel
         bucket = wheel.add(wheel.now() + within, request)
         try:

@@ -14,17 +14,17 @@ included, would cancel every sibling.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 from trio.lowlevel import Abort, current_task, enable_ki_protection, wait_task_rescheduled
 
 from runtime._actor import Actor
-from runtime._address import CURRENT
 from runtime._errors import InvalidSpec
 from runtime._failure import describe, strip
 from runtime._hand import NOTHING
-from runtime._hosting import Hosting, IncarnationEnded
+from runtime._hosting import NO_CHILDREN, Hosting, IncarnationEnded
 from runtime._messages import Crashed, Killed, Passivated, Reason, Stopped
 from runtime._reports import Crash, HookFailed
 from runtime._request import failed
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from runtime._wheel import Bucket
 
 LAST_ERROR_LENGTH: Final = 500
+TASK_NAME: Final = f"{__name__}.Cell.run"
+"""What trio calls the task. It would work that out, and keep it, for each one anew."""
 
 
 class Cell(Hosting):
@@ -61,14 +63,38 @@ class Cell(Hosting):
     )
 
     def __init__(self, ref: Ref[Any], spec: Spec, owner: Owner, system: System) -> None:
-        super().__init__(ref, spec, system)
+        mailbox = spec.mailbox
+        # the mailbox
+        self.ref = ref
+        self.spec = spec
+        self.system = system
+        self.kind = "?"
+        self.state = "starting"
+        self.lane = self.signals = self.waiter = self.links = self.retry_at = None
+        self.marked = self.shut = False
+        self.capacity = mailbox.capacity if mailbox.weigher is None else -1
+        self.accepted = self.rejected = 0
+        self.failed = self.expired = self.dropped = self.undelivered = self.moved = 0
+        self.peak = 0
+        # the message in hand
+        self.current = NOTHING
+        self.attending = False
+        self.request = self.failed_message = None
+        self.since = 0.0
+        self.completed = self.marks = self.skipped = self.forwarded = 0
+        # the loop
+        self.task = self.waits_on = self.leaving = None
+        self.signalled = self.wished = 0
+        # the children
+        self.children = NO_CHILDREN
+        self.nursery = None
+        self.stop_by = math.inf
+        # the incarnations
         self.owner = owner
         self.actor: Any = None
-        self.kind = "?"
         self.scope: trio.CancelScope | None = None
         self.incarnation = 0
-        self.running = False
-        self.stop_asked = False
+        self.running = self.stop_asked = False
         self.kill_why: str | None = None
         self.deadline: Bucket | None = None
         self.passing: BaseException | None = None
@@ -82,13 +108,14 @@ class Cell(Hosting):
         self.running = True
         self.kill_why = None
         self.failed_message = None
-        self.cancel_deadline()
+        if self.deadline is not None:
+            self.cancel_deadline()
         within = self.spec.start_within
         if within < math.inf:
             self.deadline = self.system.wheel.add(self.system.now() + within, self)
         nursery = self.owner.nursery
         assert nursery is not None
-        self.system.pristine.run(nursery.start_soon, self.run)
+        self.system.pristine.run(partial(nursery.start_soon, self.run, name=TASK_NAME))
 
     def request_stop(self, why: str, by: float = math.inf, *, drain: bool = False) -> None:
         """End after the message in hand, cancelled at the time `by`. A later call can only shorten the time.
@@ -125,20 +152,34 @@ class Cell(Hosting):
     @enable_ki_protection
     async def run(self) -> None:
         """One incarnation, from making the instance to telling the host that it is over."""
-        self.task = current_task()
-        CURRENT.set(self)
+        task = self.task = current_task()
+        self.system.cells[task] = self
         actor: Actor | None = None
+        reason: Reason | None = None
         try:
             actor = self._make()
         except BaseException as error:  # noqa: BLE001 - whatever a factory raises is a failed start
-            reason: Reason = self._crashed(error, in_start=True)
+            reason = self._crashed(error, in_start=True)
         else:
-            reason = await (self._live_as_host(actor) if actor.hosts else self._live(actor))
+            if actor.hosts:
+                reason = await self._live_as_host(actor)
+            else:  # as `_live`, which would be one more coroutine to keep, and to pass through at each wake
+                try:
+                    with trio.CancelScope() as self.scope:
+                        if self.kill_why is not None:
+                            self.scope.cancel(reason=self.kill_why)
+                        await actor.started()
+                        self._has_started(actor)
+                        reason = await self.serve(actor)
+                except BaseException as error:  # noqa: BLE001 - an actor may fail with anything; the host decides
+                    reason = self._failed(error)
+                reason = reason or self._killed()
         self.state = "stopping"
         if self.stop_by == math.inf:
             self.cancel_deadline()
         await self._finish(actor, reason)
         passing, self.passing = self.passing, None
+        del self.system.cells[task]
         self.actor = self.scope = self.task = actor = None
         self.current = NOTHING
         self.running = False
@@ -161,18 +202,22 @@ class Cell(Hosting):
 
     async def _live(self, actor: Actor) -> Reason:
         """From `started` to the last message. Raises nothing."""
+        reason: Reason | None = None
         try:
             with trio.CancelScope() as self.scope:
                 if self.kill_why is not None:
                     self.scope.cancel(reason=self.kill_why)
                 await actor.started()
                 self._has_started(actor)
-                return await self.serve(actor)
+                reason = await self.serve(actor)
         except BaseException as error:  # noqa: BLE001 - an actor may fail with anything; the host decides
-            self.passing, failure = split_cancelled(error)
-            if failure is not None:
-                return self._crashed(failure, in_start=self.state == "starting")
-        return self._killed()
+            reason = self._failed(error)
+        return reason or self._killed()
+
+    def _failed(self, error: BaseException) -> Crashed | None:
+        """What left the scope, as a reason; None if it is a cancellation from outside, which is kept to go on."""
+        self.passing, failure = split_cancelled(error)
+        return None if failure is None else self._crashed(failure, in_start=self.state == "starting")
 
     def _killed(self) -> Reason:
         why = self.kill_why or "its host ended"
@@ -186,7 +231,7 @@ class Cell(Hosting):
         if self.stop_by == math.inf:
             self.cancel_deadline()
         if not actor.announces:
-            self.announce()
+            self.owner.signal(self)
 
     def announce(self) -> None:
         """Tell the host that this child has started."""

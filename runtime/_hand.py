@@ -11,10 +11,7 @@ from runtime._reports import RefusedTell
 from runtime._request import failed
 
 if TYPE_CHECKING:
-    from runtime._address import Ref
     from runtime._request import Request
-    from runtime._spec import Spec
-    from runtime._system import System
 
 
 class _Nothing:
@@ -58,15 +55,17 @@ class Hand(MailboxTarget):
         "skipped",
     )
 
-    def __init__(self, ref: Ref[Any], spec: Spec, system: System) -> None:
-        super().__init__(ref, spec, system)
-        self.current: Any = NOTHING
-        self.attending = False  # what is in hand came by the system lane
-        self.request: Request | None = None
-        self.since = 0.0
-        self.failed_message: str | None = None
-        # `completed` counts every item that the loop is done with, so that the fast path need not tell them apart.
-        self.completed = self.marks = self.skipped = self.forwarded = 0
+    current: Any
+    attending: bool
+    """What is in hand came by the system lane."""
+    request: Request | None
+    since: float
+    failed_message: str | None
+    completed: int
+    """Every item that the loop is done with, so that the fast path need not tell them apart."""
+    marks: int
+    skipped: int
+    forwarded: int
 
     @property
     def handled(self) -> int:

@@ -22,10 +22,8 @@ from runtime._turn import Turns
 if TYPE_CHECKING:
     import trio
 
-    from runtime._address import Ref
     from runtime._cell import Cell
     from runtime._spec import Spec
-    from runtime._system import System
 
 STOPS_PER_PASS: Final = 256
 """Children told to stop between two checkpoints: cancelling 10,000 at once would freeze the loop for 200 ms."""
@@ -33,7 +31,7 @@ RESERVE: Final = 0.1
 """Seconds of the deadline kept back for each sibling that is still to be stopped, where there is that much."""
 
 
-_NONE: Final[dict[str, Any]] = {}
+NO_CHILDREN: Final[dict[str, Any]] = {}
 """The children of everybody who has none: most actors never have any."""
 
 
@@ -52,11 +50,9 @@ class Hosting(Turns):
 
     __slots__ = ("children", "nursery", "stop_by")
 
-    def __init__(self, ref: Ref[Any], spec: Spec, system: System) -> None:
-        super().__init__(ref, spec, system)
-        self.children: dict[str, Cell] = _NONE
-        self.nursery: trio.Nursery | None = None
-        self.stop_by = math.inf
+    children: dict[str, Cell]
+    nursery: trio.Nursery | None
+    stop_by: float
 
     def make_child(self, spec: Spec) -> Cell:
         """A cell for `spec`, with its mailbox open, not yet launched.
@@ -69,7 +65,7 @@ class Hosting(Turns):
         if spec.name in self.children:
             raise InvalidSpec("name", spec.name, f"a name that no child of {self.ref.path} has")
         cell = self.system.make_cell(self.path_of(spec.name), spec, self)
-        if self.children is _NONE:
+        if self.children is NO_CHILDREN:
             self.children = {}
         self.children[spec.name] = cell
         return cell
@@ -179,7 +175,7 @@ class Hosting(Turns):
             if any(self.children.get(cell.spec.name) is cell for cell in cells):
                 self.unmark()
                 self.waiter = self.task
-                await wait_task_rescheduled(self.unpark)
+                await wait_task_rescheduled(self)
 
     def close_orphans(self) -> None:
         """After the nursery: whoever is left was cancelled with it."""

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from trio.lowlevel import current_task, enable_ki_protection, wait_task_rescheduled
 
-from runtime._address import CURRENT, Ref, check_cycle
+from runtime._address import Ref, check_cycle
+from runtime._cells import cell_handling
 from runtime._errors import Dead, Full, NotAccepted, Restarting
 from runtime._failure import strip
 from runtime._lane import Lanes
@@ -204,11 +205,8 @@ class MailboxTarget(Lanes):
         if self._has_room(item.weight if item.__class__ is Request else 0):
             self._take_in(item)
             return
-        task = current_task()
-        asker = CURRENT.get()
-        sender = Sender(ref, item, task, self)  # type: ignore[arg-type]
-        if asker is not None and asker.task is not task:
-            asker = None
+        sender = Sender(ref, item, current_task(), self)  # type: ignore[arg-type]
+        asker = cell_handling(self.system.cells)
         if asker is not None:
             check_cycle(asker, sender)
         wheel = self.system.wheel

@@ -32,10 +32,10 @@ class Request:
 
     __slots__ = ("bucket", "holder", "message", "open", "ref", "settle", "sink", "tag", "task", "weight")
 
-    def __init__(self, ref: Ref[Any], message: Any) -> None:
+    def __init__(self, ref: Ref[Any], message: Any, task: Task | None = None) -> None:
         self.ref = ref
         self.message = message
-        self.task: Task | None = None
+        self.task = task
         self.sink: Cell | None = None
         self.tag: Any = None
         self.holder: Cell | None = None

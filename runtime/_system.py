@@ -14,6 +14,7 @@ from trio.lowlevel import current_clock
 
 from runtime._address import DeadTarget, Ref
 from runtime._cell import Cell
+from runtime._cells import SYSTEM, cells_of_run
 from runtime._deadletters import DeadLetters
 from runtime._errors import SystemFailed
 from runtime._graves import Graves
@@ -95,6 +96,8 @@ class System:
         self.rng = rng if rng is not None else random.Random()
         self.wheel = Wheel(self.now)
         self.pristine = Context()
+        self.pristine.run(SYSTEM.set, self)
+        self.cells = cells_of_run()
         self.dead = DeadTarget(self)
         self.dead_letters = DeadLetters()
         self.registry = Registry()
@@ -139,7 +142,8 @@ class System:
 
     def make_cell(self, path: str, spec: Spec, owner: Owner) -> Cell:
         """A cell behind the ref of `path`, its mailbox open, not launched."""
-        ref = self._refs.get(path) or Ref(path, self.dead)
+        kept = self._refs.get(path) if self._refs else None
+        ref = Ref(path, self.dead) if kept is None else kept
         cell = Cell(ref, spec, owner, self)
         ref.target = cell
         return cell

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection, reschedule
 
-from runtime._address import CURRENT
 from runtime._failure import strip, text_of
 from runtime._messages import TaskEnded
 
@@ -55,8 +54,8 @@ class ActorTask:
         cell, function = self._cell, self._function
         assert cell is not None
         assert function is not None
-        self.task = trio.lowlevel.current_task()
-        CURRENT.set(cell)
+        task = self.task = trio.lowlevel.current_task()
+        cell.system.cells[task] = cell
         passing: BaseException | None = None
         ended = TaskEnded(self, cancelled=True)
         try:
@@ -68,6 +67,7 @@ class ActorTask:
             if failure is not None:
                 ended = TaskEnded(self, error=failure, trace=text_of(failure))
                 strip(failure)
+        del cell.system.cells[task]
         self._cell = self._function = self.task = None
         function = None
         links = cell.links

@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime._actor import Actor
-    from runtime._address import Ref
     from runtime._sender import Sender
-    from runtime._spec import Spec
-    from runtime._system import System
 
 SLICE: Final = 0.0002
 """Seconds of handling after which a turn ends."""
@@ -83,15 +80,17 @@ class Turns(Hand):
         "wished",
     )
 
-    def __init__(self, ref: Ref[Any], spec: Spec, system: System) -> None:
-        super().__init__(ref, spec, system)
-        self.signalled = 0
-        self.task: Task | None = None
-        self.waits_on: Request | Sender | None = None
-        self.leaving: Reason | None = None
-        self.wished = 0  # `accepted` at the wish to passivate
+    signalled: int
+    task: Task | None
+    waits_on: Request | Sender | None
+    leaving: Reason | None
+    wished: int
+    """`accepted` at the wish to passivate."""
 
-    def unpark(self, _raise_cancel: Callable[[], Any]) -> Abort:
+    def __call__(self, _raise_cancel: Callable[[], Any]) -> Abort:
+        """The task was cancelled while it was parked. The cell itself is what trio calls then: a bound method would be
+        one more object for each parked actor.
+        """
         self.waiter = None
         return Abort.SUCCEEDED
 
@@ -132,9 +131,11 @@ class Turns(Hand):
             if not lane:
                 if self.leaving is not None and self.may_leave():
                     return self.leaving
-                self.lane = lane = receive = popleft = item = None  # a parked actor holds nothing that it can make
+                # A parked actor holds nothing that it can make.
+                self.lane = lane = receive = popleft = item = answer = None
+                self.since = begun = end = 0.0
                 self.waiter = self.task
-                await wait_task_rescheduled(self.unpark)
+                await wait_task_rescheduled(self)
                 continue
             if len(lane) > self.peak:
                 self.peak = self.depth
@@ -145,16 +146,13 @@ class Turns(Hand):
             self.since = begun = now()
             end = begun + SLICE
             done = self.completed
-            more = True
             o = i = 0
             try:
                 for o in outer:
                     for i in inner:
-                        try:
-                            item = popleft()
-                        except IndexError:
-                            more = False
+                        if not lane:  # not by IndexError: that would leave the loop's frame with an object of its own
                             break
+                        item = popleft()
                         if item.__class__ is Request:
                             if item is MARK:
                                 ending = await self.take_signals(actor)
@@ -196,7 +194,7 @@ class Turns(Hand):
                 raise
             self.completed = done + o * size + i
             self.current = NOTHING
-            if more and lane:
+            if lane:
                 await checkpoint()
 
     async def handle(self, actor: Actor, item: Any) -> None:
@@ -264,7 +262,7 @@ class Turns(Hand):
                 return ending
             while not self.signals:
                 self.waiter = self.task
-                await wait_task_rescheduled(self.unpark)
+                await wait_task_rescheduled(self)
             self.unmark()
 
     async def _drain_signals(self, actor: Actor) -> Reason | None:
@@ -319,7 +317,7 @@ class Turns(Hand):
                     return self.leaving
                 self.lane = None
                 self.waiter = self.task
-                await wait_task_rescheduled(self.unpark)
+                await wait_task_rescheduled(self)
                 continue
             if lane[0] is MARK:
                 lane.popleft()

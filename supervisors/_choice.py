@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from runtime import DeadLetter, HookFailed, Ref
-from runtime._address import CURRENT, Indirect, waiting_chain
+from runtime._address import Indirect, waiting_chain
+from runtime._cells import cell_handling
 from supervisors._marks import Marks
 from supervisors._ring import Ring, bounded, place_of
 from supervisors._routing import EXACT, ByKey, Routing, Standing, last_resort, least, lesser_of_two, next_in_turn
@@ -81,7 +82,7 @@ class Choice(Indirect):
         """The member that takes the message; None if none does."""
         self._message, self._request = message, request
         if request is not None:
-            asker = CURRENT.get()
+            asker = cell_handling(self.system.cells)
             self._asker = asker if asker is not None and asker.task is request.task else None
         try:
             index = self._pick(spot)

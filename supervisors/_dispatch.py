@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from trio.lowlevel import current_task, enable_ki_protection
+from trio.lowlevel import enable_ki_protection
 
 from runtime import Full, InvalidSpec, NotAccepted, Ref, Restarting, WaitCycle
-from runtime._address import CURRENT, cycle_closed, waiting_chain
+from runtime._address import cycle_closed, waiting_chain
+from runtime._cells import cell_handling
 from runtime._request import Request
 from supervisors._choice import Choice, Spot, is_mailbox, standing
 
@@ -235,8 +236,8 @@ class Dispatch(Choice):
             await self._wait_at(member.target, spot, ref, message, within)
             return
         doors = self._doors()
-        asker = CURRENT.get()
-        if asker is not None and asker.task is current_task():
+        asker = cell_handling(self.system.cells)
+        if asker is not None:
             doors.sort(key=lambda cell: asker in waiting_chain(cell))
         await doors[0].wait_for_room(ref, message, within, tuple(doors[1:]))
 

@@ -15,7 +15,7 @@ that was stopped on demand, whatever is under way at the time.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -90,9 +90,10 @@ class State:
     def child(self, name: str) -> Child | None:
         return next((child for child in self.children if child.spec.name == name), None)
 
-    def put(self, changed: Child) -> State:
+    def put(self, changed: Child, **more: Any) -> State:
+        """The child as it is now, and what else has changed. One copy for both: it is most of what a decision costs."""
         name = changed.spec.name
-        return attrs.evolve(self, children=tuple(changed if c.spec.name == name else c for c in self.children))
+        return attrs.evolve(self, children=tuple(changed if c.spec.name == name else c for c in self.children), **more)
 
     def without(self, name: str) -> State:
         """The child removed."""
@@ -193,10 +194,10 @@ def _started(state: State, name: str, now: float) -> Decision:
     child = state.child(name)
     if child is None or child.phase not in {"starting", "stopping"}:
         return state, []
-    child = attrs.evolve(child, row=child.row.start(now), begun=True)
-    if child.phase == "stopping":
-        return state.put(child), []
-    state = state.put(attrs.evolve(child, phase="running"))
+    phase = "stopping" if child.phase == "stopping" else "running"
+    state = state.put(attrs.evolve(child, row=child.row.start(now), begun=True, phase=phase))
+    if phase == "stopping":
+        return state, []
     if state.starting[:1] == (name,):
         return _go_on(attrs.evolve(state, starting=state.starting[1:]), now)
     return state, []
@@ -257,27 +258,26 @@ def _restart(state: State, child: Child, reason: Reason, now: float, portion: fl
     budget = child.spec.budget
     row = child.row.end(now, child.spec.backoff)
     if budget is None:
-        record, allowed = state.record.add(now, state.intensity)
-        limit = state.intensity
-        state = attrs.evolve(state, record=record)
-        own = attrs.evolve(child.record, total=child.record.total + 1)
+        shared, allowed = state.record.add(now, state.intensity)
+        record, limit = shared, state.intensity
+        own = Record(child.record.times, child.record.total + 1)
     else:
         own, allowed = child.record.add(now, budget)
-        record, limit = own, budget
-    child = attrs.evolve(child, phase="down", row=row, record=own, reason=reason)
-    state = state.put(child)
+        record, limit, shared = own, budget, state.record
+    delay = child.spec.backoff.delay(row.streak, portion)
+    group = _group(state, name)
+    alone = allowed and len(group) == 1 and name not in state.starting
+    phase = ("waiting" if delay > 0 else "starting") if alone else "down"
+    why = None if phase == "starting" else reason
+    state = state.put(attrs.evolve(child, phase=phase, row=row, record=own, reason=why), record=shared)
     if not allowed:
         return state, [GiveUp(name, reason, len(record.times) - 1, limit.period)]
-    delay = child.spec.backoff.delay(row.streak, portion)
     orders: list[Order] = [Restarting(name, reason, len(record.times), limit.limit, delay)]
     if delay > 0:
         orders.append(Remind(name, delay))
-    group = _group(state, name)
-    if len(group) == 1 and name not in state.starting:
-        if delay > 0:
-            return state.put(attrs.evolve(child, phase="waiting")), [*orders, Hold(name, delay)]
-        state, launched = _launch(state, name)
-        return state, [*orders, *launched]
+    if alone:
+        orders.append(Hold(name, delay) if delay > 0 else Launch(name, reason))
+        return state, orders
     members = [other for other in state.children if other.spec.name in group or other.spec.name in state.starting]
     alive = [other.spec.name for other in members if other.phase in {"starting", "running", "stopping"}]
     state = attrs.evolve(

@@ -17,7 +17,8 @@ WORK: Final = 0.00002
 
 TELL: Final = Metric("tell", "one ready-made message told again and again, in bursts of 1,000", "/s", "higher")
 TELL_FRESH: Final = Metric("tell_fresh", "the same, a message made for each tell", "/s", "higher")
-ASK: Final = Metric("ask", "round trips of one asker, one after the other", "/s", "higher")
+ASK: Final = Metric("ask", "round trips of one asker, an actor, one after the other", "/s", "higher")
+ASK_TASK: Final = Metric("ask_task", "the same, the asker a task that is no actor", "/s", "higher")
 ASK_64: Final = Metric("ask_64", "round trips of 64 askers of one actor, together", "/s", "higher")
 FAN_IN: Final = Metric("fan_in", "1,000 actors, each woken once, send 10 messages each to one", "/s", "higher")
 FAN_OUT: Final = Metric("fan_out", "deliveries to 1,000 parked actors, one message each", "/s", "higher")
@@ -41,6 +42,7 @@ def tasks(*, quick: bool = False) -> tuple[Task, ...]:
         task(TELL, 1, 1000),
         task(TELL_FRESH, 1, 1000),
         task(ASK, 1, 1000),
+        task(ASK_TASK, 1, 1000),
         task(ASK_64, 64, 50),
         task(FAN_IN, many, 10),
         task(FAN_OUT, many, 1),

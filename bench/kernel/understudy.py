@@ -163,6 +163,16 @@ async def ask(load: Load) -> float:
         return rounds.rate(load.actors * load.burst)
 
 
+async def ask_task(load: Load) -> float:
+    async with open_system(ChildSpec("root", Stage)) as system:
+        (echo,) = await start(system, [ChildSpec("echo", Echo)])
+        rounds, note = Rounds(load.seconds), Note(1, "a note")
+        for _ in rounds:
+            for _ in range(load.burst):
+                await echo.ask(note, ASK_WITHIN)
+        return rounds.rate(load.burst)
+
+
 async def fan_in(load: Load) -> float:
     async with open_system(ChildSpec("root", Stage)) as system:
         latch = Latch(trio.Event)
@@ -195,8 +205,9 @@ async def spawn(load: Load) -> float:
     async with open_system(ChildSpec("root", Stage)) as system:
         latch = Latch(trio.Event)
         latch.arm(load.actors)
+        make = partial(Idle, latch)
         begun = perf_counter()
-        system.ref("/").tell(tuple(ChildSpec(f"actor-{i}", lambda: Idle(latch)) for i in range(load.actors)))
+        system.ref("/").tell(tuple(ChildSpec(f"actor-{i}", make) for i in range(load.actors)))
         await latch.event.wait()
         return load.actors / (perf_counter() - begun)
 
@@ -204,9 +215,10 @@ async def spawn(load: Load) -> float:
 async def memory(load: Load) -> float:
     async with open_system(ChildSpec("root", Stage)) as system:
         latch = Latch(trio.Event)
+        make = partial(Idle, latch)
         before = rss()
         latch.arm(load.actors)
-        refs = await start(system, [ChildSpec(f"actor-{i}", lambda: Idle(latch)) for i in range(load.actors)])
+        refs = await start(system, [ChildSpec(f"actor-{i}", make) for i in range(load.actors)])
         await latch.event.wait()
         latch.arm(load.actors)
         for ref in refs:
@@ -256,6 +268,7 @@ if __name__ == "__main__":
             "tell": on_trio(tell),
             "tell_fresh": on_trio(tell, fresh=True),
             "ask": on_trio(ask),
+            "ask_task": on_trio(ask_task),
             "ask_64": on_trio(ask),
             "fan_in": on_trio(fan_in),
             "fan_out": on_trio(fan_out),

@@ -112,6 +112,15 @@ async def ask(load: Load) -> float:
     return rounds.rate(load.actors * load.burst)
 
 
+async def ask_task(load: Load) -> float:
+    target = await ActorSystem("bench").spawn(Echo, "echo")
+    rounds, note = Rounds(load.seconds), Note(1, "a note")
+    for _ in rounds:
+        for _ in range(load.burst):
+            await target.ask(note, timeout=ASK_WITHIN)
+    return rounds.rate(load.burst)
+
+
 async def fan_in(load: Load) -> float:
     latch = Latch(asyncio.Event)
     system = ActorSystem("bench")
@@ -218,6 +227,7 @@ if __name__ == "__main__":
             "tell": on_asyncio(tell),
             "tell_fresh": on_asyncio(tell_fresh),
             "ask": on_asyncio(ask),
+            "ask_task": on_asyncio(ask_task),
             "ask_64": on_asyncio(ask),
             "fan_in": on_asyncio(fan_in),
             "fan_out": on_asyncio(fan_out),

@@ -107,6 +107,10 @@ measure(Ask, Seconds, Actors, Burst, _) when Ask =:= "ask"; Ask =:= "ask_64" ->
     Askers = [start({asker, self(), Latch, Echo}) || _ <- lists:seq(1, Actors)],
     rate(Seconds, Actors * Burst,
          fun() -> arm(Latch, Actors), [gen_server:cast(Asker, Burst) || Asker <- Askers], done() end);
+measure("ask_task", Seconds, _, Burst, _) ->
+    Echo = start(echo),
+    Note = {note, 1, <<"a note">>},
+    rate(Seconds, Burst, fun() -> times(Burst, fun(_) -> gen_server:call(Echo, Note, ?WITHIN) end) end);
 measure("fan_in", Seconds, Actors, Burst, _) ->
     Each = Actors * Burst,
     Sink = start({counting_alone, self(), Each, Each}),

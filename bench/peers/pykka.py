@@ -135,6 +135,15 @@ def ask(load: Load) -> float:
     return rounds.rate(load.actors * load.burst)
 
 
+def ask_task(load: Load) -> float:
+    echo = Echo.start()
+    rounds, note = Rounds(load.seconds), Note(1, "a note")
+    for _ in rounds:
+        for _ in range(load.burst):
+            echo.ask(note, timeout=ASK_WITHIN)
+    return rounds.rate(load.burst)
+
+
 def fan_in(load: Load) -> float:
     latch = Latch(threading.Event)
     sink = Sink.start(latch)
@@ -204,6 +213,7 @@ if __name__ == "__main__":
             "tell": tell,
             "tell_fresh": lambda load: tell(load, fresh=True),
             "ask": ask,
+            "ask_task": ask_task,
             "ask_64": ask,
             "fan_in": fan_in,
             "fan_out": fan_out,

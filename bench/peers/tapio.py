@@ -82,10 +82,11 @@ def echo() -> Behavior[Any]:
     return Behaviors.receive_message(on_message, msg_type=Question)
 
 
-def asker(target: ActorRef[Any], latch: Latch) -> Behavior[Any]:
-    def question(reply_to: ActorRef[Note]) -> Question:
-        return Question(reply_to=reply_to)
+def question(reply_to: ActorRef[Note]) -> Question:
+    return Question(reply_to=reply_to)
 
+
+def asker(target: ActorRef[Any], latch: Latch) -> Behavior[Any]:
     async def on_message(message: Times) -> Behavior[Any]:
         for _ in range(message.times):
             await target.ask(question, expect=Note, timeout=WITHIN)
@@ -151,6 +152,16 @@ async def ask(load: Load) -> float:
                 one.tell(Times(times=load.burst))
             await latch.event.wait()
         return rounds.rate(load.actors * load.burst)
+
+
+async def ask_task(load: Load) -> float:
+    async with ActorSystem("bench", settings=SETTINGS) as system:
+        target = system.spawn(echo(), "echo")
+        rounds = Rounds(load.seconds)
+        for _ in rounds:
+            for _ in range(load.burst):
+                await target.ask(question, expect=Note, timeout=WITHIN)
+        return rounds.rate(load.burst)
 
 
 async def fan_in(load: Load) -> float:
@@ -253,6 +264,7 @@ if __name__ == "__main__":
             "tell": on_asyncio(tell),
             "tell_fresh": on_asyncio(tell_fresh),
             "ask": on_asyncio(ask),
+            "ask_task": on_asyncio(ask_task),
             "ask_64": on_asyncio(ask),
             "fan_in": on_asyncio(fan_in),
             "fan_out": on_asyncio(fan_out),

@@ -217,6 +217,7 @@ if __name__ == "__main__":
             "tell": on_trio(tell),
             "tell_fresh": on_trio(tell_fresh),
             "ask": on_trio(ask),
+            "ask_task": on_trio(ask),  # whoever asks is a task
             "ask_64": on_trio(ask),
             "fan_in": on_trio(fan_in),
             "fan_out": on_trio(fan_out),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from runtime import Spec, TaskEnded, open_system
 from tests.support.actors import LONG, Log, OpenHost, Probe
@@ -87,16 +90,62 @@ def test_an_actor_that_ends_leaves_its_thread_to_itself():
 
 
 def test_a_limiter_bounds_how_many_run_at_once():
-    limiter_seen: list[int] = []
+    """Not before each of the three has been let in by the limiter does it take a thread."""
+    free = threading.Event()
+    seen: list[int] = []
 
     async def main() -> None:
         limiter = trio.CapacityLimiter(1)
         async with open_system(Spec("root", lambda: OpenHost(Log()))) as system:
-            a = await system.ref("/").ask(lambda host: host.start_child(Spec("a", lambda: Waiting(Log()))), within=60)
-            await a.ask(lambda actor: actor.start_in_thread(where, 0, limiter=limiter) and None, within=60)
-            with trio.fail_after(60):
-                await a.target.actor.event.wait()
-            limiter_seen.append(limiter.total_tokens)
+            root = system.ref("/")
+
+            def work(host: OpenHost) -> None:
+                for _ in range(3):
+                    host.start_in_thread(free.wait, LONG, limiter=limiter)
+
+            await root.ask(work, within=60)
+            await trio.testing.wait_all_tasks_blocked()
+            statistics = limiter.statistics()
+            seen.extend((statistics.borrowed_tokens, statistics.tasks_waiting))
+            free.set()
 
     trio.run(main)
-    assert limiter_seen == [1]
+    assert seen == [1, 2]
+
+
+def hang_as_a_process(path: str) -> None:
+    """Say who we are, and never end."""
+    file = Path(path)
+    file.with_suffix(".part").write_text(str(os.getpid()))
+    file.with_suffix(".part").rename(file)
+    time.sleep(LONG)
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_the_process_of_an_actor_that_ends_is_killed(tmp_path: Path):
+    pytest.importorskip("trio_parallel")
+    note = tmp_path / "pid"
+
+    async def main() -> None:
+        async with open_system(Spec("root", lambda: OpenHost(Log()))) as system:
+            root = system.ref("/")
+            a = await root.ask(lambda host: host.start_child(Spec("a", lambda: Waiting(Log()))), within=60)
+            await a.ask(lambda actor: actor.start_in_process(hang_as_a_process, str(note)) and None, within=60)
+            with trio.fail_after(60):
+                while not note.exists():
+                    await trio.sleep(0.01)
+            pid = int(note.read_text())
+            assert lives(pid)
+            await root.ask(lambda host: host.stop_child("a"), within=60)
+            with trio.fail_after(20):
+                while system.tree().find("/a") is not None or lives(pid):
+                    await trio.sleep(0.01)
+
+    trio.run(main)

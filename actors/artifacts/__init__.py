@@ -1,0 +1,1 @@
+"""What agents leave behind as files of a run."""
