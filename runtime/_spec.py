@@ -59,11 +59,18 @@ class Mailbox:
         if not isinstance(self.overflow, Overflow):
             allowed = ", ".join(f"Overflow.{policy.name}" for policy in Overflow)
             raise InvalidSpec("mailbox.overflow", self.overflow, allowed)
-        if (self.key is not None) != (self.overflow is Overflow.CONFLATE):
+        if self.weigher is not None and not callable(self.weigher):
+            raise InvalidSpec("mailbox.weigher", self.weigher, "a function from a message to its weight, or None")
+        if callable(self.key) != (self.overflow is Overflow.CONFLATE) or (self.key is not None) != callable(self.key):
             raise InvalidSpec("mailbox.key", self.key, "a function with Overflow.CONFLATE, None with any other policy")
 
 
 DEFAULT_MAILBOX: Final = Mailbox()
+
+
+def is_seconds(value: object) -> bool:
+    """Whether it is a number at all, and not NaN; infinity is one."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 @attrs.frozen
@@ -91,7 +98,7 @@ class Spec:
             raise InvalidSpec(f"{self.name}.start", self.start, "a callable that makes an Actor")
         if not isinstance(self.mailbox, Mailbox):
             raise InvalidSpec(f"{self.name}.mailbox", self.mailbox, "a Mailbox")
-        if math.isnan(self.shutdown) or self.shutdown < 0:
+        if not is_seconds(self.shutdown) or self.shutdown < 0:
             raise InvalidSpec(f"{self.name}.shutdown", self.shutdown, "seconds, 0 or more, or math.inf")
-        if math.isnan(self.start_within) or self.start_within <= 0:
+        if not is_seconds(self.start_within) or self.start_within <= 0:
             raise InvalidSpec(f"{self.name}.start_within", self.start_within, "seconds above 0, or math.inf")

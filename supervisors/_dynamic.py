@@ -81,6 +81,8 @@ class DynamicSupervisor(Host):
 
     async def started(self) -> None:
         """Subclasses that override this call it first."""
+        if not isinstance(self.budget, Intensity):
+            raise InvalidSpec("budget", self.budget, "an Intensity")
         self._pasts: dict[str, Past] = {}
 
     def start_child(self, spec: Spec) -> Ref[Any]:
@@ -92,6 +94,10 @@ class DynamicSupervisor(Host):
         """
         if not isinstance(spec, ChildSpec):
             raise InvalidSpec("spec", type(spec).__name__, "a ChildSpec")
+        if spec.significant:
+            raise InvalidSpec(
+                f"{spec.name}.significant", True, "False in a dynamic supervisor, which ends with no child"
+            )
         if len(self._cell.children) >= self.max_children:
             raise TooManyChildren(self.ref.path, self.max_children)
         return super().start_child(spec)

@@ -70,6 +70,13 @@ class FallbackSpec:
     def __attrs_post_init__(self) -> None:
         if not self.targets:
             raise InvalidSpec("fallback.targets", self.targets, "at least one target, the lead")
+        for target in self.targets:
+            if not isinstance(target, ChildSpec | Elsewhere):
+                raise InvalidSpec("fallback.targets", type(target).__name__, "ChildSpec and Elsewhere only")
+        if not isinstance(self.policy, Policy):
+            raise InvalidSpec("fallback.policy", self.policy, "a Policy")
+        if not isinstance(self.intensity, Intensity):
+            raise InvalidSpec("fallback.intensity", self.intensity, "an Intensity")
         names = [target.name for target in self.targets]
         for name in names:
             if names.count(name) > 1:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from runtime import InvalidSpec
+from runtime._spec import is_seconds
 
 if TYPE_CHECKING:
     import random
@@ -55,8 +56,9 @@ class Policy:
         if not isinstance(self.failures, int) or self.failures < 1:
             raise InvalidSpec("policy.failures", self.failures, "a whole number of at least 1")
         for key in ("open_first", "open_cap", "probe_within"):
-            if not 0 < getattr(self, key) < math.inf:
-                raise InvalidSpec(f"policy.{key}", getattr(self, key), "seconds above 0")
+            value = getattr(self, key)
+            if not is_seconds(value) or not 0 < value < math.inf:
+                raise InvalidSpec(f"policy.{key}", value, "seconds above 0")
 
     def open_for(self, times: int, portion: float) -> float:
         """How long the target stays open when it opens for the `times`-th time in a row; `portion` is in [0, 1)."""

@@ -79,6 +79,7 @@ class Supervisor(Host):
         """
         specs = tuple(self.children_of())
         early = tuple(child for child in self._state.children if child.spec.name not in {spec.name for spec in specs})
+        check_policy("strategy", self.strategy, "intensity", self.intensity)
         check_children(specs)
         check_significance(specs, self.auto_shutdown)
         children = (*map(Child, specs), *early)
@@ -218,6 +219,14 @@ class FixedSupervisor(Supervisor):
         return self._specs
 
 
+def check_policy(strategy_key: str, strategy: object, intensity_key: str, intensity: object) -> None:
+    """Refuse a strategy that is none, and an intensity that is none."""
+    if not isinstance(strategy, Strategy):
+        raise InvalidSpec(strategy_key, strategy, ", ".join(f"Strategy.{each.name}" for each in Strategy))
+    if not isinstance(intensity, Intensity):
+        raise InvalidSpec(intensity_key, intensity, "an Intensity")
+
+
 def check_children(specs: Sequence[object]) -> None:
     """Refuse what is not a ChildSpec, and names that occur twice, before anything starts."""
     names: set[str] = set()
@@ -262,11 +271,8 @@ def supervise(
     Raises:
         InvalidSpec: naming key, value and what is allowed.
     """
-    if not isinstance(strategy, Strategy):
-        raise InvalidSpec(f"{name}.strategy", strategy, ", ".join(f"Strategy.{each.name}" for each in Strategy))
     limit = Intensity() if intensity is None else intensity
-    if not isinstance(limit, Intensity):
-        raise InvalidSpec(f"{name}.intensity", limit, "an Intensity")
+    check_policy(f"{name}.strategy", strategy, f"{name}.intensity", limit)
     specs = tuple(children)
     check_children(specs)
     check_significance(specs, auto_shutdown)

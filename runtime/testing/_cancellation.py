@@ -9,7 +9,7 @@ so on, until it comes to its end uncut. What must hold each time is asserted by 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -18,7 +18,23 @@ from runtime.testing._schedule import run_in_virtual_time
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from runtime import Ref
+
 MOST_STEPS: Final = 100_000
+
+
+class Incarnation:
+    """What lives at an address when it is cut off, as something to cancel."""
+
+    __slots__ = ("_ref",)
+
+    def __init__(self, ref: Ref[Any]) -> None:
+        self._ref = ref
+
+    def cancel(self, *, reason: str) -> None:
+        cell = self._ref.target.watchable()
+        if cell is not None and cell.running:
+            cell.kill(reason)
 
 
 class CancelPoint(trio.abc.Instrument):
@@ -35,7 +51,7 @@ class CancelPoint(trio.abc.Instrument):
         self.steps = 0
         self.hit = False
         self.entered = False
-        self._scope: trio.CancelScope | None = None
+        self._scope: trio.CancelScope | Incarnation | None = None
 
     @contextmanager
     def exposed(self) -> Iterator[trio.CancelScope]:
@@ -47,6 +63,16 @@ class CancelPoint(trio.abc.Instrument):
                 yield scope
             finally:
                 self._scope = None
+
+    @contextmanager
+    def killing(self, ref: Ref[Any]) -> Iterator[None]:
+        """As `exposed`, for an actor: within the block the incarnation at `ref` is killed at that step, if one runs."""
+        self.entered = True
+        self._scope = Incarnation(ref)
+        try:
+            yield
+        finally:
+            self._scope = None
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         del task
@@ -71,7 +97,7 @@ def every_cancellation(scenario: Callable[[CancelPoint], Awaitable[object]], *, 
         every_cancellation(scenario)
 
     Args:
-        scenario: gets a `CancelPoint`, and enters its `exposed()` around what may be cancelled: the whole, or a part.
+        scenario: gets a `CancelPoint`, and enters its `exposed()` (or `killing(ref)`) around what may be cancelled.
         seed: of the schedule. With another one the steps come in another order.
         first: where to begin; to repeat a failure.
 
@@ -79,7 +105,7 @@ def every_cancellation(scenario: Callable[[CancelPoint], Awaitable[object]], *, 
         At how many steps it was cut off.
 
     Raises:
-        AssertionError: the scenario never entered `exposed()`, or does not end.
+        AssertionError: the scenario exposed nothing, or does not end.
         Whatever the scenario raises, with a note that says at which step it was cut off.
     """
     for at in range(first, MOST_STEPS):

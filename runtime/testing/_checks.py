@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from runtime._address import CURRENT
+from runtime._cells import SYSTEM, cell_of
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -82,9 +82,11 @@ def kernel_tasks(system: System | None = None) -> list[str]:
         task = pending.pop()
         if task is None:
             continue
-        cell = task.context.get(CURRENT)
+        cell, started_by = cell_of(task), task.context.get(SYSTEM)
         if cell is not None and (system is None or cell.system is system):
             found.append(f"{cell.ref.path} ({task.name})")
+        elif started_by is not None and started_by is system:
+            found.append(f"started by an actor, in a nursery that is not its own ({task.name})")
         elif cell is None and system is None and task.name.startswith("runtime."):
             found.append(task.name)
         pending += [child for nursery in task.child_nurseries for child in nursery.child_tasks]

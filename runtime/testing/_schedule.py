@@ -15,10 +15,12 @@ import trio
 from trio._core import _run as trio_run
 from trio.testing import MockClock
 
-from runtime._address import CURRENT
+from runtime._cells import cell_of, cells_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from runtime._cell import Cell
 
 T = TypeVar("T")
 
@@ -72,7 +74,11 @@ class ScheduleTrace(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self.steps: list[str] = []
+        self._own: Cell | None = None  # looked up before the step too: in its last one a task is forgotten
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._own = cells_of_run().get(task)
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        cell = task.context.get(CURRENT)
+        cell = self._own or cell_of(task)
         self.steps.append(task.name if cell is None else cell.ref.path)

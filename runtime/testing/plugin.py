@@ -19,12 +19,13 @@ from runtime.testing._kit import ActorTestKit, open_test_system, settle
 from runtime.testing._schedule import run_in_virtual_time, seeded_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 
     from runtime import Spec
     from runtime._tree import Totals
 
 MARK: Final = "actor_schedule"
+CHECKED: Final = "actor_conservation"
 SEED: Final = "actor_seed"
 SUMMARY: Final = "actor_reproduction"
 
@@ -53,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--actor-seed", type=int, default=None, metavar="SEED", help="… under this seed only")
     parser.addini(
-        "actor_conservation",
+        CHECKED,
         "check after every test that the systems it ran have accounted for every message",
         type="bool",
         default=False,
@@ -64,7 +65,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"{MARK}: run the test under several seeded schedules (--actor-seeds), in virtual time"
     )
-    if config.getini("actor_conservation"):
+    config.addinivalue_line(
+        "markers", f"{CHECKED}(checked): with False, leave the test out of the ini option of that name"
+    )
+    if config.getini(CHECKED):
         config.pluginmanager.register(Conservation(), "actor-conservation")
 
 
@@ -191,12 +195,14 @@ class Conservation:
         System.run = self._run  # type: ignore[method-assign]
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self) -> Iterator[None]:
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         self._ended.clear()
         result = yield
-        for totals in self._ended:
-            for kind, counts in totals.by_kind.items():
-                assert_balanced(kind, counts)
+        mark = item.get_closest_marker(CHECKED)
+        if mark is None or mark.args != (False,):
+            for totals in self._ended:
+                for kind, counts in totals.by_kind.items():
+                    assert_balanced(kind, counts)
         return result
 
 

@@ -1,5 +1,7 @@
 """`python -m tests.mutations [CLAUSE…] [--sample N --seed S] [--processes P]`: try recorded mutations of the code.
 
+With `--list`, print the clauses with their tests and the places of their mutations, one a line, and try nothing.
+
 Each is applied to a copy, and the tests that it names must turn red. Prints a line for each, then the survivors; the
 exit code is 1 if there are any, 2 if a mutation does not fit the code or a test is red without any.
 """
@@ -10,20 +12,21 @@ import argparse
 import random
 import sys
 
-from tests.mutations.catalogue import ROOT, BadMutation, Mutation, load_mutations, locate
+from tests.mutations.catalogue import SEMANTICS, Mutation, load_clauses, load_mutations, misfits, overview
 from tests.mutations.runner import Verdict, check_unmutated, try_all
 
 
 def choose(mutations: list[Mutation], clauses: list[str], sample: int | None, seed: int) -> list[Mutation]:
     """The mutations of these clauses (or chapters; all if none is named), or a seeded sample of them."""
-    chosen = [
-        mutation
-        for mutation in mutations
-        if not clauses or mutation.clause in clauses or mutation.clause.partition(".")[0] in clauses
-    ]
+    chosen = [mutation for mutation in mutations if is_chosen(mutation.clause, clauses)]
     if sample is None or sample >= len(chosen):
         return chosen
     return random.Random(seed).sample(chosen, sample)
+
+
+def is_chosen(number: str, clauses: list[str]) -> bool:
+    """Whether this clause, or its chapter, was asked for."""
+    return not clauses or number in clauses or number.partition(".")[0] in clauses
 
 
 def show(verdict: Verdict) -> None:
@@ -36,17 +39,23 @@ def main() -> int:
     parser.add_argument("clause", nargs="*", help="numbers of clauses or chapters of SEMANTICS.md; all if none")
     parser.add_argument("--sample", type=int, help="try only so many, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--list", action="store_true", help="print clauses, tests and mutations, and try none")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     mutations = choose(load_mutations(), given.clause, given.sample, given.seed)
-    try:
-        for mutation in mutations:
-            mutation.applied((ROOT / mutation.file).read_text())
-            for test in mutation.tests:
-                locate(test)
-    except BadMutation as error:
-        print(error)
+    wrong = misfits(mutations)
+    if wrong:
+        print("\n\n".join(wrong))
+        print(f"\n{len(wrong)} of {len(mutations)} mutations do not fit")
         return 2
+    if given.list:
+        clauses = load_clauses(SEMANTICS.read_text())
+        lines = overview(
+            {number: clause for number, clause in clauses.items() if is_chosen(number, given.clause)}, mutations
+        )
+        print("\n".join(lines))
+        print(f"\n{len(lines)} clauses, {len(mutations)} mutations")
+        return 0
     red = check_unmutated(mutations)
     if red:
         print(f"red without any mutation:\n{red}")

@@ -7,10 +7,13 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import cattrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 ROOT: Final = Path(__file__).parents[2]
 SEMANTICS: Final = ROOT / "runtime" / "SEMANTICS.md"
@@ -53,10 +56,18 @@ class Mutation:
         """
         found = text.count(self.old)
         if found != 1:
-            raise BadMutation(f"{self}: the old text occurs {found} times")
+            raise BadMutation(
+                f"{self}: the old text occurs {found} times in {self.file}, and has to once. The code has changed: "
+                f"write the mutation anew (clause {self.clause} in tests/mutations/*.toml). The old text is\n{self.old}"
+            )
         if self.old == self.new:
             raise BadMutation(f"{self}: nothing is changed")
         return text.replace(self.old, self.new)
+
+    def line(self) -> int:
+        """The number of the line in the module where the old text begins."""
+        before, _, _ = (ROOT / self.file).read_text().partition(self.old.lstrip("\n"))
+        return before.count("\n") + 1
 
 
 def shortened(text: str) -> str:
@@ -75,18 +86,34 @@ def load_mutations() -> list[Mutation]:
     ]
 
 
-def load_clauses(text: str) -> dict[str, list[str]]:
-    """The clauses of SEMANTICS.md by number, each with the tests that it names."""
-    clauses: dict[str, list[str]] = {}
-    current: list[str] | None = None
+@attrs.frozen
+class Clause:
+    """One clause of SEMANTICS.md: what it says, and the tests that it names."""
+
+    words: str
+    tests: tuple[str, ...] = ()
+
+
+def load_clauses(text: str) -> dict[str, Clause]:
+    """The clauses of SEMANTICS.md by number.
+
+    Raises:
+        BadMutation: a number stands there twice.
+    """
+    clauses: dict[str, Clause] = {}
+    number: str | None = None
     for line in text.splitlines():
         if line.startswith("#"):
-            current = None
-        begins = re.match(r"(\d+\.\d+) ", line)
+            number = None
+        begins = re.match(r"(\d+\.\d+) (.*)", line)
         if begins:
-            current = clauses[begins[1]] = []
-        if current is not None:
-            current += re.findall(r"\[(test_\w+\.py::test_\w+)\]", line)
+            number = begins[1]
+            if number in clauses:
+                raise BadMutation(f"clause {number} stands twice in SEMANTICS.md")
+            clauses[number] = Clause(begins[2])
+        if number is not None:
+            named = re.findall(r"\[(test_\w+\.py::test_\w+)\]", line)
+            clauses[number] = attrs.evolve(clauses[number], tests=(*clauses[number].tests, *named))
     return clauses
 
 
@@ -114,3 +141,33 @@ def locate(test: str) -> str:
     if len(found) != 1:
         raise BadMutation(f"{test} is {'nowhere' if not found else 'ambiguous: ' + ', '.join(found)}")
     return found[0]
+
+
+def misfits(mutations: Iterable[Mutation]) -> list[str]:
+    """What is wrong with each mutation that fits neither the code nor the tests."""
+    found = []
+    for mutation in mutations:
+        try:
+            mutation.applied((ROOT / mutation.file).read_text())
+            for test in mutation.tests:
+                locate(test)
+        except (BadMutation, OSError) as error:
+            found.append(str(error))
+    return found
+
+
+def overview(clauses: Mapping[str, Clause], mutations: Iterable[Mutation]) -> list[str]:
+    """One line for each clause: what it says, the tests that hold it, and where the code is mutated."""
+    places: dict[str, list[str]] = {}
+    for mutation in mutations:
+        places.setdefault(mutation.clause, []).append(f"{mutation.file}:{mutation.line()}")
+    lines = []
+    for number, clause in clauses.items():
+        modules: dict[str, list[str]] = {}
+        for test in clause.tests:
+            module, _, name = test.partition("::")
+            modules.setdefault(module, []).append(name.removeprefix("test_"))
+        tests = "; ".join(f"{module}: {', '.join(names)}" for module, names in modules.items())
+        words = clause.words if len(clause.words) <= 90 else f"{clause.words[:89].rstrip()}…"
+        lines.append(f"{number:5} {words} | {tests} | {' '.join(places.get(number, ['NO MUTATION']))}")
+    return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 COPIED: Final = ("runtime", "supervisors", "pyproject.toml", "tests/support", *PLACES)
+PLUGINS: Final = ("pytest_trio.plugin", "pytest_timeout", "_hypothesis_pytestplugin", "runtime.testing.plugin")
+"""All that the tests need. To load whatever else is installed would take longer than most tests do."""
 TIME_FOR_A_TEST: Final = 30
 TIME_FOR_A_RUN: Final = 180
 """Seconds. A mutation may well make a loop of the kernel endless; that counts as red."""
+TIME_FOR_ALL: Final = 900
+"""Seconds for all named tests on the code as it is."""
 
 
 @attrs.frozen
@@ -59,15 +64,17 @@ def copy_of_the_code() -> Iterator[Path]:
         yield directory
 
 
-def run_tests(directory: Path, tests: Sequence[str]) -> tuple[int, str]:
+def run_tests(directory: Path, tests: Sequence[str], within: float = TIME_FOR_A_RUN) -> tuple[int, str]:
     """Run tests in a copy of the code: pytest's exit code, and its output. An endless run counts as failed."""
     command = [
-        *(sys.executable, "-B", "-m", "pytest", "-q", "--tb=line", "-rfE", "-p", "no:cacheprovider", "-p", "no:xdist"),
+        *(sys.executable, "-B", "-m", "pytest", "-q", "--tb=line", "-rfE", "-p", "no:cacheprovider"),
+        *(part for plugin in PLUGINS for part in ("-p", plugin)),
         *("--hypothesis-seed=0", f"--timeout={TIME_FOR_A_TEST}", *tests),
     ]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     try:
         done = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, timeout=TIME_FOR_A_RUN, check=False
+            command, cwd=directory, env=environment, capture_output=True, text=True, timeout=within, check=False
         )
     except subprocess.TimeoutExpired:
         return 1, "".join(f"FAILED {test}\n" for test in tests)
@@ -99,7 +106,7 @@ def check_unmutated(mutations: Sequence[Mutation]) -> str:
     """Run all named tests on the code as it is. What they said if one is red, or nothing."""
     tests = sorted({locate(test) for mutation in mutations for test in mutation.tests})
     with copy_of_the_code() as directory:
-        code, output = run_tests(directory, tests)
+        code, output = run_tests(directory, tests, TIME_FOR_ALL)
     return output if code else ""
 
 

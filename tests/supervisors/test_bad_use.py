@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runtime import Actor, InvalidSpec, Ref, Spec
-from supervisors import ChildSpec, Restart, Strategy, fallback, supervise
+from runtime import Actor, InvalidSpec, Mailbox, Overflow, Ref, Spec
+from supervisors import (
+    Backoff,
+    ChildSpec,
+    FallbackSpec,
+    Intensity,
+    Policy,
+    Restart,
+    Strategy,
+    Supervisor,
+    fallback,
+    supervise,
+)
 from tests.support.actors import Bench, OpenHost, Probe, running, settle
 from tests.support.supervision import OpenDynamic, OpenSupervisor, Stage, theatre
 
@@ -63,6 +74,59 @@ def test_a_strategy_that_does_not_fit_is_refused_before_anything_starts(strategy
         supervise("s", [ChildSpec("a", never)], strategy=strategy)
     assert (refused.value.key, refused.value.value) == ("s.strategy", strategy)
     assert refused.value.allowed == ", ".join(f"Strategy.{each.name}" for each in Strategy)
+
+
+class Odd(Supervisor):
+    """Names children that nothing may start."""
+
+    def children_of(self) -> list[ChildSpec]:
+        return [ChildSpec("a", never)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "host"),
+    [("strategy", "one_for_one", Odd), ("intensity", 3, Odd), ("budget", 3, OpenDynamic)],
+)
+async def test_a_subclass_whose_policy_does_not_fit_is_a_failed_start(
+    autojump_clock: MockClock, field: str, value: object, host: type[Any]
+) -> None:
+    bad = type("Bad", (host,), {field: value})
+    async with theatre(Spec("top", bad), Stage()) as play:
+        [crash] = play.bench.crashes()
+        assert isinstance(crash.error, InvalidSpec)
+        assert (crash.error.key, crash.error.value) == (field, value)
+        assert crash.message is None
+
+
+async def test_a_dynamic_supervisor_has_no_significant_children(autojump_clock: MockClock) -> None:
+    def start(top: OpenDynamic) -> None:
+        with pytest.raises(InvalidSpec, match=r"a\.significant is True; allowed: False in a dynamic supervisor"):
+            top.start_child(ChildSpec("a", never, restart=Restart.TRANSIENT, significant=True))
+
+    async with theatre(Spec("top", OpenDynamic), Stage()) as play:
+        await play.do(start)
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: Spec("a", never, shutdown="5"), "a.shutdown"),  # type: ignore[arg-type]
+        (lambda: Spec("a", never, start_within=None), "a.start_within"),  # type: ignore[arg-type]
+        (lambda: Mailbox(weigher=5), "mailbox.weigher"),  # type: ignore[arg-type]
+        (lambda: Mailbox(5, Overflow.CONFLATE, key=5), "mailbox.key"),  # type: ignore[arg-type]
+        (lambda: Intensity(period="5"), "intensity.period"),  # type: ignore[arg-type]
+        (lambda: Backoff(base=None), "backoff.base"),  # type: ignore[arg-type]
+        (lambda: Policy(open_first="5"), "policy.open_first"),  # type: ignore[arg-type]
+        (lambda: FallbackSpec(("a",)), "fallback.targets"),  # type: ignore[arg-type]
+        (lambda: fallback("f", [ChildSpec("a", never)], policy=3), "fallback.policy"),
+        (lambda: fallback("f", [ChildSpec("a", never)], intensity=3), "fallback.intensity"),
+    ],
+)
+def test_what_is_of_another_kind_is_named_too(make: Callable[[], Any], key: str) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        make()
+    assert refused.value.key == key
+    assert refused.value.allowed
 
 
 @pytest.mark.parametrize("function", [Ref.ask, Ref.send, Actor.request])
