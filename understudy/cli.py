@@ -191,6 +191,31 @@ def cancel(run_id: str, *, url: Url = DEFAULT_URL, user: str | None = None) -> i
     return _run_client(main)
 
 
+Agent = Annotated[str | None, Parameter(help="Only this agent, by its role, its name or its step.")]
+
+
+@app.command
+def pause(run_id: str, *, agent: Agent = None, url: Url = DEFAULT_URL, user: str | None = None) -> int:
+    """Have a run make no further call to a model, until it is resumed."""
+    return _steer(run_id, "pause", agent, url, user)
+
+
+@app.command
+def resume(run_id: str, *, agent: Agent = None, url: Url = DEFAULT_URL, user: str | None = None) -> int:
+    """Let a paused run go on."""
+    return _steer(run_id, "resume", agent, url, user)
+
+
+def _steer(run_id: str, order: Literal["pause", "resume"], agent: str | None, url: str, user: str | None) -> int:
+    from understudy.terminal import steer_run  # noqa: PLC0415 - other commands start without it
+
+    async def main() -> int:
+        rng = random.Random()
+        return await steer_run(url, run_id, order, out=sys.stdout, err=sys.stderr, rng=rng, agent=agent, user_id=user)
+
+    return _run_client(main)
+
+
 def _run_client(main: Any) -> int:
     try:
         result: int = trio.run(main)
@@ -210,6 +235,8 @@ def simulate(
     model_name: str = "simulated",
     seed: int = 0,
     tokens_per_second: float = 200.0,
+    first_token: float = 0.02,
+    longest: int | None = None,
 ) -> int:
     """Run the simulated model as a program of its own: an OpenAI-compatible server with faults on demand.
 
@@ -220,6 +247,8 @@ def simulate(
     model_name: what it calls itself in its answers
     seed: the same seed and prompt give the same answer
     tokens_per_second: how quickly it writes
+    first_token: seconds before it begins to
+    longest: cut its answers to so many tokens
     """
     from actors.models.simulated.brain import Brain  # noqa: PLC0415 - other commands start without it
     from actors.models.simulated.program import simulate_program  # noqa: PLC0415
@@ -231,8 +260,8 @@ def simulate(
     async def main() -> int:
         simulation = Simulation(
             rng=random.Random(seed),
-            brain=Brain(seed),
-            pace=Pace(tokens_per_second=tokens_per_second),
+            brain=Brain(seed, longest),
+            pace=Pace(first_token, tokens_per_second),
             model_name=model_name,
         )
         try:

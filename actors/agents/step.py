@@ -1,6 +1,7 @@
 """The actor that does one attempt at a step: it asks a model, in a task of its own, and tells the run what happens.
 
 It holds nothing that must survive it: the run closes what an attempt that crashed has left open, and begins the next.
+Before each call it looks whether it is to rest (`Hold`); a call that is under way goes on to its end.
 Pieces of text are told at most every 30 ms, all that came meanwhile as one; the first goes at once.
 """
 
@@ -9,18 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import trio
 
 from actors.agents.prompts import EarlierStep, assemble
 from actors.models.call import complete
+from actors.models.lease import Queued
 from actors.models.leaseholder import Leaseholder
 from actors.models.model_call import CallFailed, CallLimits, CallResult, ModelCall
 from actors.models.tokens import estimate_tokens
 from actors.protocol.agent_events import Usage
+from actors.protocol.catalogue import Failure
 from actors.protocol.codes import ErrorType
 from actors.workflows.messages import (
     Answered,
     FellBack,
     GaveNoAnswer,
+    GoOn,
+    Held,
+    Hold,
     Retrying,
     Situation,
     StartOver,
@@ -41,7 +48,8 @@ if TYPE_CHECKING:
 
 COALESCE: Final = 0.03
 """Seconds between two pieces of text."""
-SIGN_EVERY: Final = 2.0
+SIGN_EVERY: Final = 1.5
+"""Seconds between two signs of work; clients are promised one in two."""
 CHARACTERS_A_TOKEN: Final = 4
 TELL_WITHIN: Final = 30.0
 TELL_AGAIN: Final = 0.2
@@ -133,6 +141,10 @@ class AgentStep(Actor):
         self._offset = 0
         """Code points of it that the run has been told."""
         self._result: Answered | GaveNoAnswer | None = None
+        self._hold: int | None = 0 if situation.held else None
+        """The number of the order to rest, while there is one."""
+        self._rests = False
+        self._released = trio.Event()
 
     async def started(self) -> None:
         self._began = self.now()
@@ -144,7 +156,7 @@ class AgentStep(Actor):
         match message:
             case _Flush():
                 self._flush()
-            case _Sign():
+            case _Sign() if not self._rests:
                 elapsed = int((self.now() - self._began) * 1000)
                 self._tell(Working, elapsed, self._length() // CHARACTERS_A_TOKEN)
             case TaskEnded():
@@ -153,8 +165,15 @@ class AgentStep(Actor):
                 self._told(message)
             case _TellAgain():
                 self._report()
-            case Restarted():
+            case Restarted() | Queued():
                 self._leases.heard(message)
+            case Hold(number):
+                self._hold = number
+                if self._rests:
+                    self._tell(Held, number)
+            case GoOn():
+                self._hold = None
+                self._released.set()
             case StartOver():
                 self._offset = 0
                 self._unsaid = list(self._written)
@@ -184,12 +203,22 @@ class AgentStep(Actor):
             parameters["temperature"] = definition.temperature
         if definition.max_tokens is not None:
             parameters["max_tokens"] = definition.max_tokens
+        await self._may_call()
         self._tell(Thinking)
         call = ModelCall(
             definition.models, tuple(messages), user=situation.user, run_id=situation.run_id, parameters=parameters
         )
         chain = services.chain(definition.models)
         return await complete(chain, self._leases, call, limits=services.limits, observer=self, rng=services.rng)
+
+    async def _may_call(self) -> None:
+        """Returns when the next call may be made; to be awaited before each."""
+        while self._hold is not None:
+            self._rests = True
+            self._released = trio.Event()
+            self._tell(Held, self._hold)
+            await self._released.wait()
+        self._rests = False
 
     def text(self, piece: str) -> None:
         """The model has written something."""
@@ -235,7 +264,8 @@ class AgentStep(Actor):
         self.cancel_timer("sign")
         self._flush()
         if isinstance(ended.error, CallFailed):
-            self._result = GaveNoAnswer(step, attempt, ErrorType(ended.error.error_type))
+            failed = ended.error
+            self._result = GaveNoAnswer(step, attempt, ErrorType(failed.error_type), Failure(failed.facts.kind))
         elif ended.error is not None:
             raise ended.error
         elif ended.value is not None:

@@ -54,12 +54,15 @@ def in_sequence(steps: Iterable[StepDefinition]) -> tuple[StepDefinition, ...]:
 class WorkflowDefinition:
     """A workflow: its name, a title for people, and its steps in the order in which they were written.
 
-    `depends_on` of every step is resolved: it names steps, and never holds `PREVIOUS`.
+    `depends_on` of every step is resolved: it names steps, and never holds `PREVIOUS`. `on_restart` is what becomes of
+    a run that was cut, by the end of the daemon or by a crash of its own actor: "resume" begins the step that was cut
+    again and goes on, "fail" ends the run.
     """
 
     name: str
     title: str
     steps: tuple[StepDefinition, ...] = attrs.field(converter=in_sequence)
+    on_restart: Literal["resume", "fail"] = "resume"
 
 
 def check_workflows(workflows: Iterable[WorkflowDefinition], agents: Collection[str]) -> list[str]:

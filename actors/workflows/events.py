@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.protocol.agent_events import Attempt, agent_delta, agent_progress, agent_response, agent_status
-from actors.protocol.codes import BUSY_RETRYING, FAILURE_SENTENCES, ErrorType
-from actors.protocol.event_types import AgentStatus, RunStatus
+from actors.protocol.agent_events import (
+    Attempt,
+    agent_delta,
+    agent_progress,
+    agent_response,
+    agent_status,
+    tool_completed,
+    tool_executing,
+)
+from actors.protocol.catalogue import CATALOGUE, Failure, fallback, retrying
+from actors.protocol.event_types import AgentStatus, RunStatus, ToolStatus
 from actors.protocol.run_events import run_status
 
 if TYPE_CHECKING:
+    from actors.protocol.codes import ErrorType
     from actors.protocol.events import Event
     from actors.protocol.stamps import Stamps
-    from actors.workflows.messages import Answered, FellBack, Retrying, Working, Wrote
-    from actors.workflows.record import RunRecord, StepRecord
+    from actors.workflows.messages import Answered, FellBack, Retrying, UsedTool, UsingTool, Working, Wrote
+    from actors.workflows.record import OpenTool, RunRecord, StepRecord
 
 
 def child_name(step: StepRecord) -> str:
@@ -57,6 +66,9 @@ class RunEvents:
     def thinking(self, record: RunRecord, step: StepRecord) -> Event:
         return self.agent(record, step, AgentStatus.THINKING, f"{step.role} is thinking.")
 
+    def paused(self, record: RunRecord, step: StepRecord) -> Event:
+        return self.agent(record, step, AgentStatus.PAUSED, step.sentence)
+
     def wrote(self, record: RunRecord, step: StepRecord, piece: Wrote) -> Event:
         message_id = message_id_of(record, step)
         return agent_delta(
@@ -73,19 +85,53 @@ class RunEvents:
         )
 
     def retrying(self, record: RunRecord, step: StepRecord, retry: Retrying) -> Event:
-        busy = retry.error_type is ErrorType.RATE_LIMIT
         return self.agent(
             record,
             step,
             AgentStatus.RETRYING,
-            BUSY_RETRYING if busy else "AI service did not answer. Trying again...",
+            retrying(retry.error_type),
             error_type=retry.error_type,
             retry_after=round(retry.delay, 3),
         )
 
     def fell_back(self, record: RunRecord, step: StepRecord, fall: FellBack) -> Event:
-        sentence = "Another AI model takes over." if fall.model else "No AI model can be reached right now."
+        sentence = fallback(fall.error_type, another=bool(fall.model))
         return self.agent(record, step, AgentStatus.FALLBACK, sentence, model=fall.model, error_type=fall.error_type)
+
+    def using_tool(self, record: RunRecord, step: StepRecord, use: UsingTool) -> Event:
+        return tool_executing(
+            self._stamps.stamp(),
+            _attempt(record, step),
+            tool_call_id=use.tool_call_id,
+            tool_name=use.tool_name,
+            tool_input=use.tool_input,
+            truncated=use.truncated,
+        )
+
+    def used_tool(self, record: RunRecord, step: StepRecord, use: UsedTool) -> Event:
+        return tool_completed(
+            self._stamps.stamp(),
+            _attempt(record, step),
+            tool_call_id=use.tool_call_id,
+            tool_name=use.tool_name,
+            status=use.status,
+            duration_ms=use.duration_ms,
+            tool_output=use.tool_output,
+            error=use.error,
+            truncated=use.truncated,
+        )
+
+    def tool_cut_off(self, record: RunRecord, step: StepRecord, tool: OpenTool) -> Event:
+        """The end of a tool that nobody hears of any more: its attempt is being closed."""
+        return tool_completed(
+            self._stamps.stamp(),
+            _attempt(record, step),
+            tool_call_id=tool.tool_call_id,
+            tool_name=tool.tool_name,
+            status=ToolStatus.ERROR,
+            duration_ms=max(0, int((self._stamps.wall() - tool.began) * 1000)),
+            error=CATALOGUE[Failure.TOOL_INTERRUPTED].sentence,
+        )
 
     def response(self, record: RunRecord, step: StepRecord, answer: Answered) -> Event:
         return agent_response(
@@ -100,8 +146,7 @@ class RunEvents:
             usage=answer.usage,
         )
 
-    def failed(self, record: RunRecord, step: StepRecord, error_type: ErrorType) -> Event:
-        sentence = FAILURE_SENTENCES[error_type]
+    def failed(self, record: RunRecord, step: StepRecord, error_type: ErrorType, sentence: str) -> Event:
         return self.agent(record, step, AgentStatus.ERROR, sentence, error_type=error_type)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from actors.protocol.agent_events import Usage
+from actors.protocol.catalogue import Failure
 from actors.protocol.codes import ErrorType
-from actors.storage.interface import Effect
+from actors.protocol.event_types import ToolStatus
+from actors.storage.interface import KeepReply
+from actors.workflows.orders import Order
 from runtime import Ref
 
 
@@ -16,7 +20,7 @@ from runtime import Ref
 class StartRun:
     """To the runs' supervisor: have the actor of an accepted run running. Answered with its address; repeating is fine.
 
-    `close`: the run was open when an earlier daemon ended; close what was open and end it as failed.
+    `close`: the run's actor has failed too often; close what is open and end the run as failed.
     """
 
     user: str
@@ -25,15 +29,39 @@ class StartRun:
 
 
 @attrs.frozen
-class CancelSteps:
-    """To a run: cancel it, or only the steps whose agent has that name; a `CommandError` if there is none.
+class SteerAll:
+    """To the runs' supervisor: pause, or resume, every run. Answered with the number of runs that have recorded it."""
 
-    Answered when the order is committed, with `effects`. The first event that it causes names `cause`, a command's id.
+    order: Order
+
+
+@attrs.frozen
+class Steer:
+    """To a run: cancel, pause or resume it, or only the agent of that name; a `CommandError` if there is none.
+
+    Answered with the run's status as it was, when the order is committed.
+
+    Attributes:
+        keep: the reply to the command that gave the order, to be committed with it; its status is filled in.
+        cause: the id of that command, which the first event that it causes names.
     """
 
-    agent_name: str | None
-    effects: tuple[Effect, ...] = ()
+    order: Order
+    agent_name: str | None = None
+    keep: KeepReply | None = None
     cause: str | None = None
+
+
+@attrs.frozen
+class Hold:
+    """To an agent: make no further call to a model or a tool, and say so with `Held` when you have come to that."""
+
+    number: int
+
+
+@attrs.frozen
+class GoOn:
+    """To an agent: calls may be made again."""
 
 
 @attrs.frozen
@@ -57,6 +85,42 @@ class Wrote:
     attempt: int
     offset: int
     text: str
+
+
+@attrs.frozen
+class Held:
+    """From an agent: it rests before its next call, as `Hold` of that number has asked."""
+
+    step: str
+    attempt: int
+    number: int
+
+
+@attrs.frozen
+class UsingTool:
+    """From an agent: a tool begins. `tool_input` is sanitised and cut already."""
+
+    step: str
+    attempt: int
+    tool_call_id: str
+    tool_name: str
+    tool_input: Mapping[str, Any]
+    truncated: bool = False
+
+
+@attrs.frozen
+class UsedTool:
+    """From an agent: a tool has ended. `tool_output` is sanitised and cut already; `error` is a sentence."""
+
+    step: str
+    attempt: int
+    tool_call_id: str
+    tool_name: str
+    status: ToolStatus
+    duration_ms: int
+    tool_output: Any = None
+    error: str | None = None
+    truncated: bool = False
 
 
 @attrs.frozen
@@ -105,16 +169,17 @@ class Answered:
 
 @attrs.frozen
 class GaveNoAnswer:
-    """From an agent: there is no answer, and none will come of this attempt."""
+    """From an agent: there is no answer, and none will come of this attempt. `failure` says why, in more detail."""
 
     step: str
     attempt: int
     error_type: ErrorType
+    failure: Failure | None = None
 
 
 @attrs.frozen
 class Situation:
-    """What an agent is given for one attempt at a step."""
+    """What an agent is given for one attempt at a step. `held`: it begins as if it had been told to `Hold`."""
 
     run: Ref[Any]
     run_id: str
@@ -123,3 +188,4 @@ class Situation:
     attempt: int
     mission: str
     brief: str
+    held: bool = False

@@ -5,7 +5,8 @@ The record is written with the events that change it, in one commit, so that it 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import attrs
 import msgspec
@@ -15,11 +16,39 @@ from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 
 
 @attrs.frozen
+class Cause:
+    """A command whose first event is still to come: which kind of order it gave, and its id."""
+
+    order: str
+    command_id: str
+
+
+@attrs.frozen
+class OpenTool:
+    """A tool whose `tool_executing` is in the log and whose `tool_completed` is not; `began` in seconds since 1970."""
+
+    tool_call_id: str
+    tool_name: str
+    began: float
+
+
+@attrs.frozen
 class StepRecord:
     """One step: its definition, how often it was tried, how the last attempt stands, and the answer if there is one.
 
-    `open`: an attempt has begun, by the log, and its end is not in the log yet. `began`: when the first one did, in
-    seconds since 1970. `cancel`: somebody has asked for it to be cancelled.
+    Attributes:
+        open: an attempt has begun, by the log, and its end is not in the log yet.
+        error_type: of the last attempt, if it ended with an error.
+        tools: of the open attempt, those that are open as well.
+        asked: the open attempt has asked its model; there is something that an interruption would lose.
+        rests: the open attempt stands before its next call and waits to be resumed.
+        pause: whether its agent was asked to pause by itself (True), to go on though the run is paused (False), or
+            does as the run does (None).
+        began: when the step's clock was last set going, in seconds since 1970; 0 while it stands.
+        spent: what the clock had counted before, in seconds.
+        crashes: attempts that ended with a crash of the agent; `cuts`: those that something else cut off.
+        cancel: somebody has asked for it to be cancelled.
+        cause: of the last order that named this step's agent.
     """
 
     name: str
@@ -31,10 +60,19 @@ class StepRecord:
     timeout: float | None = None
     attempt: int = 0
     began: float = 0.0
+    spent: float = 0.0
+    crashes: int = 0
+    cuts: int = 0
     cancel: bool = False
+    pause: bool | None = None
+    cause: Cause | None = None
     status: str = ""
     sentence: str = ""
+    error_type: str = ""
     open: bool = False
+    asked: bool = False
+    rests: bool = False
+    tools: tuple[OpenTool, ...] = ()
     text: str | None = None
     model: str | None = None
     degraded: bool = False
@@ -49,7 +87,17 @@ class StepRecord:
 
 @attrs.frozen
 class RunRecord:
-    """One run. `status` is that of the last `run_status` in the log."""
+    """One run, with all that is needed to go on with it.
+
+    Attributes:
+        status: that of the last `run_status` in the log.
+        options: as `start_run` gave them.
+        on_restart: what becomes of it when it was cut: resume or fail.
+        daemon: the daemon that last did something for it, by an id; empty while nothing was done.
+        cancelled: somebody has asked for it to be cancelled; `paused`: to be paused.
+        cause: of the last order that meant the whole run.
+        ended_at: when it did, in seconds since 1970.
+    """
 
     user: str
     run_id: str
@@ -60,7 +108,13 @@ class RunRecord:
     steps: tuple[StepRecord, ...]
     status: str = RunStatus.QUEUED
     sentence: str = ""
+    options: dict[str, Any] = attrs.field(factory=dict)
+    on_restart: Literal["resume", "fail"] = "resume"
+    daemon: str = ""
     cancelled: bool = False
+    paused: bool = False
+    cause: Cause | None = None
+    ended_at: float = 0.0
 
     def step(self, name: str) -> StepRecord:
         return next(step for step in self.steps if step.name == name)
@@ -74,11 +128,29 @@ class RunRecord:
 
 
 def new_record(
-    user: str, run_id: str, session_id: str, workflow: WorkflowDefinition, brief: str, created_at: str
+    user: str,
+    run_id: str,
+    session_id: str,
+    workflow: WorkflowDefinition,
+    brief: str,
+    created_at: str,
+    options: Mapping[str, Any] | None = None,
 ) -> RunRecord:
-    """The record of a run that has just been accepted."""
-    steps = tuple(_step(step) for step in workflow.steps)
-    return RunRecord(user, run_id, session_id, workflow.name, brief, created_at, steps)
+    """The record of a run that has just been accepted.
+
+    It holds the workflow as it is now: what the configuration says later does not change a run under way.
+    """
+    return RunRecord(
+        user,
+        run_id,
+        session_id,
+        workflow.name,
+        brief,
+        created_at,
+        steps=tuple(_step(step) for step in workflow.steps),
+        options=dict(options or {}),
+        on_restart=workflow.on_restart,
+    )
 
 
 def _step(step: StepDefinition) -> StepRecord:
@@ -121,10 +193,11 @@ def _shown_step(step: StepRecord) -> dict[str, Any]:
     values = {
         "step": step.name,
         "attempt": step.attempt,
-        "status": step.status or AgentStatus.STARTED.value,
+        "status": step.status or AgentStatus.ERROR.value,  # one that was cut off, and is not begun again yet
         "role": step.role or None,
         "model": step.model,
         "content": step.sentence or None,
+        "error_type": step.error_type or None,
         "degraded": step.degraded or None,
         "partial": step.partial or None,
     }

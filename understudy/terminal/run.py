@@ -6,7 +6,7 @@ waiting for the next event in short turns, which the client allows: a cancelled 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 import trio
@@ -31,6 +31,7 @@ from understudy.client import (
     websocket_address,
 )
 from understudy.client.envelope import new_id
+from understudy.client.view import RUN_ENDED
 from understudy.terminal.interrupt import listening_for_interrupts
 from understudy.terminal.screen import PlainScreen, Screen, TerminalScreen
 from understudy.terminal.story import Note, Told, tell
@@ -232,15 +233,54 @@ async def cancel_run(
                 out.write(f"Run {run_id} {view.status}.\n")
                 return EXIT_DONE
         err.write(f"The daemon has been told to cancel run {run_id}, but it had not stopped after {within:g} s.\n")
-    except Unreachable as trouble:
-        err.write(f"{unreachable_words(trouble)}\n")
-    except ConnectionEnded as trouble:
-        err.write(f"{ended_words(trouble)}\n")
-    except CommandRefused as refused:
-        err.write(f"{refusal_words(refused)}\n")
-    except (NoAnswer, ValueError) as failure:
-        err.write(f"{failure}\n")
+    except TROUBLES as trouble:
+        err.write(f"{trouble_words(trouble)}\n")
     return EXIT_FAILED
+
+
+async def steer_run(
+    url: str,
+    run_id: str,
+    order: Literal["pause", "resume"],
+    *,
+    out: TextIO,
+    err: TextIO,
+    rng: Random,
+    agent: str | None = None,
+    user_id: str | None = None,
+    token: str | None = None,
+) -> int:
+    """Pauses or resumes a run, or one agent of it, and says how the run stood.
+
+    Gives the exit code: 0 when the daemon has recorded the order, else 1 with one line in `err`.
+    """
+    metadata = {"run_id": run_id} if agent is None else {"run_id": run_id, "agent_name": agent}
+    try:
+        async with connect(url, rng=rng, user_id=user_id, token=token) as client:
+            reply = await client.command(f"{order}_run", metadata=metadata)
+    except TROUBLES as trouble:
+        err.write(f"{trouble_words(trouble)}\n")
+        return EXIT_FAILED
+    status = printable(str(reply.metadata.get("status", "running")))
+    whom = f"run {run_id}" if agent is None else f"{printable(agent)} in run {run_id}"
+    if status in RUN_ENDED:
+        out.write(f"Run {run_id} has ended already: {status}.\n")
+    elif order == "pause":
+        out.write(f"Told to pause: {whom}. A call to a model that is under way goes on to its end.\n")
+    else:
+        out.write(f"Told to go on: {whom}.\n")
+    return EXIT_DONE
+
+
+TROUBLES: Final = (Unreachable, ConnectionEnded, CommandRefused, NoAnswer, ValueError)
+"""What may come of one command on a connection of its own; ValueError for an address that is none."""
+
+
+def trouble_words(trouble: Exception) -> str:
+    """One line for any of `TROUBLES`."""
+    if isinstance(trouble, Unreachable | ConnectionEnded):
+        return ended_words(trouble)
+    return refusal_words(trouble) if isinstance(trouble, CommandRefused) else str(trouble)
 
 
 def unreachable_words(trouble: Unreachable) -> str:

@@ -16,16 +16,20 @@ from hypothesis import HealthCheck, given, settings
 from actors.agents import step as step_module
 from actors.agents.definitions import AgentDefinition
 from actors.agents.prompts import EarlierStep
-from actors.agents.step import COALESCE, AgentServices, AgentStep, noted
+from actors.agents.step import COALESCE, SIGN_EVERY, AgentServices, AgentStep, noted
 from actors.models.chat import Usage
 from actors.models.failure import FailureFacts
 from actors.models.model_call import CallFailed, CallLimits, CallResult
+from actors.protocol.catalogue import Failure
 from actors.protocol.codes import ErrorType
 from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 from actors.workflows.messages import (
     Answered,
     FellBack,
     GaveNoAnswer,
+    GoOn,
+    Held,
+    Hold,
     Retrying,
     Situation,
     StartOver,
@@ -90,7 +94,8 @@ class Crew(Host):
 
     async def started(self) -> None:
         stage = self.stage
-        situation = Situation(self.ref, "r1", "ada", "analysis", 1, "Analyse it.", "A shop that sells tea")
+        brief = "A shop that sells tea"
+        situation = Situation(self.ref, "r1", "ada", "analysis", 1, "Analyse it.", brief, held=stage.held)
         services = AgentServices({"analyst": AGENT}, stage.chain, CallLimits(), 4000, random.Random(1))
         earlier = (EarlierStep("before", "Scout", "Nothing there."),)
         self.start_child(Spec("agent", lambda: AgentStep(situation, AGENT, earlier, services)))
@@ -121,6 +126,7 @@ class Stage:
     refusals: int = 0
     no: Any = None
     holds: trio.Event | None = None
+    held: bool = False
     ended: Reason | None = None
     reports: list[Report] = attrs.field(factory=list)
     system: Any = None
@@ -298,10 +304,60 @@ def test_signs_of_work_while_nothing_comes(monkeypatch: Any) -> None:
             await trio.sleep(3)
             assert stage.agent.inspect() == {"written": 40}
             await trio.sleep(30)
-            assert [sign.elapsed_ms for sign in stage.told(Working)] == [2000, 4000, 6000]
+            assert [sign.elapsed_ms for sign in stage.told(Working)] == [1500, 3000, 4500, 6000]
             assert {sign.tokens for sign in stage.told(Working)} == {10}
 
     virtual(main)
+
+
+class TestResting:
+    def test_one_that_is_held_from_the_beginning_asks_nobody_until_it_may(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            async with stage_for(lambda o: writes(o, "Tea"), monkeypatch, held=True) as stage:
+                await trio.sleep(3600)
+                assert stage.model.calls == []
+                assert stage.heard[0][1] == Held("analysis", 1, 0)
+                assert stage.told(Working) == []  # who rests is not at work
+                assert stage.told(Thinking) == []
+                stage.system.ref("/agent").tell(Hold(7))
+                await settle()
+                assert stage.told(Held)[-1] == Held("analysis", 1, 7)
+                stage.system.ref("/agent").tell(GoOn())
+                await trio.sleep(5)
+                assert stage.told(Answered)[0].text == "Tea"
+                assert len(stage.model.calls) == 1
+
+        virtual(main)
+
+    def test_a_call_under_way_goes_on_to_its_end(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            async with stage_for(lambda o: writes(o, "Tea ", "is", pause=1.0), monkeypatch) as stage:
+                await trio.sleep(0.5)
+                stage.system.ref("/agent").tell(Hold(1))
+                await trio.sleep(5)
+                assert stage.told(Answered)[0].text == "Tea is"
+                assert stage.told(Held) == []
+
+        virtual(main)
+
+    def test_one_that_is_let_go_and_held_again_at_once_says_so_anew(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            async with stage_for(lambda o: writes(o, "Tea"), monkeypatch, held=True) as stage:
+                await settle()
+                for order in (GoOn(), Hold(2)):
+                    stage.system.ref("/agent").tell(order)
+                await trio.sleep(60)
+                assert stage.model.calls == []
+                assert stage.told(Held)[-1] == Held("analysis", 1, 2)
+                stage.system.root.actor.stop_child("agent", within=5.0)
+                await settle()
+                assert stage.ended is not None
+
+        virtual(main)
+
+
+def test_a_sign_of_work_comes_at_least_every_two_seconds() -> None:
+    assert SIGN_EVERY < 2
 
 
 def test_a_degraded_answer_is_the_agents_own(monkeypatch: Any) -> None:
@@ -337,7 +393,9 @@ def test_a_call_that_cannot_be_answered_gives_no_answer(monkeypatch: Any) -> Non
     async def main() -> None:
         async with stage_for(play, monkeypatch) as stage:
             await trio.sleep(5)
-            assert stage.told(GaveNoAnswer) == [GaveNoAnswer("analysis", 1, ErrorType.CONTENT_POLICY)]
+            assert stage.told(GaveNoAnswer) == [
+                GaveNoAnswer("analysis", 1, ErrorType.CONTENT_POLICY, Failure.CONTENT_POLICY)
+            ]
             assert stage.told(Answered) == []
             assert str(stage.ended) == "the step is done"
 

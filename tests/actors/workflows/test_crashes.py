@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 
 from actors.storage.journal import Append
 from actors.users.keys import OPEN, RUNS, run_key
+from actors.workflows.attempts import AttemptLimits
 from actors.workflows.definitions import StepDefinition
 from actors.workflows.messages import StartRun
-from actors.workflows.record import encode_record, new_record
+from actors.workflows.record import Cause, encode_record, new_record
 from runtime import ActorError
 from supervisors import Intensity
 from tests.support.memory_journal import Plan
@@ -95,11 +96,17 @@ def test_a_crash_at_every_tenth_of_a_second_of_a_slow_journal(victim: str, monke
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
-        st.tuples(st.sampled_from([*VICTIMS, "cancel", "cancel test", "trouble"]), st.floats(0.01, 1.5)), max_size=8
+        st.tuples(
+            st.sampled_from(
+                [*VICTIMS, "cancel", "cancel test", "pause", "pause test", "resume", "resume test", "trouble"]
+            ),
+            st.floats(0.01, 1.5),
+        ),
+        max_size=8,
     ),
     st.sampled_from([0.0, 0.05]),
 )
-def test_many_crashes_and_cancels(events: list[tuple[str, float]], takes: float) -> None:
+def test_many_crashes_and_orders(events: list[tuple[str, float]], takes: float) -> None:
     async def main() -> None:
         with pytest.MonkeyPatch.context() as monkeypatch:
             plenty = Intensity(1000, 1.0)
@@ -110,15 +117,17 @@ def test_many_crashes_and_cancels(events: list[tuple[str, float]], takes: float)
                 async with trio.open_nursery() as nursery:
                     for number, (event, pause) in enumerate(events):
                         await trio.sleep(pause)
-                        if event.startswith("cancel"):
-                            agent = {} if event == "cancel" else {"agent_name": "Tester"}
-                            nursery.start_soon(cancel, here, run_id, f"x{number}", agent)
+                        order, _, agent = event.partition(" ")
+                        if order in {"cancel", "pause", "resume"}:
+                            more = {"agent_name": "Tester"} if agent else {}
+                            nursery.start_soon(steer, here, run_id, order, f"x{number}", more)
                         elif event == "trouble":
                             here.plan.trouble = not here.plan.trouble
                         else:
                             crash(here, event)
                     here.plan.trouble = False
-                    status = await here.ended(run_id)
+                await steer(here, run_id, "resume", "last", {})
+                status = await here.ended(run_id)
                 if ("cancel",) in {(event,) for event, _ in events}:
                     assert status in {"cancelled", "completed", "failed"}
                 else:
@@ -127,11 +136,11 @@ def test_many_crashes_and_cancels(events: list[tuple[str, float]], takes: float)
     virtual(main)
 
 
-async def cancel(here: RunsSystem, run_id: str, command_id: str, more: dict[str, str]) -> None:
+async def steer(here: RunsSystem, run_id: str, order: str, command_id: str, more: dict[str, str]) -> None:
     """As a client does: the same command again, until there is an answer."""
     while True:
         try:
-            await here.cancel(run_id, command_id=command_id, **more)
+            await here.steer(order, run_id, command_id=command_id, **more)
         except Exception:
             await trio.sleep(0.5)
         else:
@@ -139,22 +148,130 @@ async def cancel(here: RunsSystem, run_id: str, command_id: str, more: dict[str,
 
 
 class TestTakingUp:
-    def test_a_run_of_an_earlier_daemon_is_closed(self, monkeypatch: Any) -> None:
+    def test_a_run_of_an_earlier_daemon_goes_on(self, monkeypatch: Any) -> None:
         async def main() -> None:
-            for moment in range(1, 12):
+            for moment in range(12):
                 plan = Plan()
                 async with runs_system(monkeypatch, TWO, plan=plan) as here:
                     run_id = await here.start()
                     await trio.sleep(moment / 10)
+                    done = [step.name for step in here.record(run_id).steps if step.ended]
+                async with runs_system(monkeypatch, TWO, plan=plan, daemon="d2") as here:
+                    assert await here.ended(run_id) == "completed"
+                    assert not {situation.step for situation in here.script.situations} & set(done)
+                    interrupted = [line for line in here.story() if line.endswith("error interrupted")]
+                    assert len(interrupted) == sum(step.attempt - 1 for step in here.record(run_id).steps)
+                    assert (await here.base.handle(get(run_id)))["run"]["status"] == "completed"
+
+        virtual(main)
+
+    def test_a_run_that_is_to_fail_is_closed(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            definition = attrs.evolve(TWO, on_restart="fail")
+            for moment in range(1, 12):
+                plan = Plan()
+                async with runs_system(monkeypatch, definition, plan=plan) as here:
+                    run_id = await here.start()
+                    await trio.sleep(moment / 10)
                     if here.record(run_id).status == "completed":
                         continue
-                async with runs_system(monkeypatch, TWO, plan=plan, began="f") as here:
+                async with runs_system(monkeypatch, TWO, plan=plan, daemon="d2") as here:
                     assert await here.ended(run_id) == "failed"
                     assert here.log()[-1]["content"] == "This run was interrupted. Please start it again."
                     assert here.script.situations == []
-                    assert (await here.base.handle(get(run_id)))["run"]["status"] == "failed"
-                    assert (await here.start("c2")) != run_id  # of this daemon, by its clock, but also before "f"
+                    assert (await here.start("c2")) != run_id
                     await trio.sleep(30)
+
+        virtual(main)
+
+    def test_a_run_that_is_to_fail_and_has_not_begun_begins(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            plan = Plan()
+            key = run_key("ada", "r1")
+            record = new_record("ada", "r1", "s", attrs.evolve(TWO, on_restart="fail"), BRIEF, "now")
+            plan.storage.state[RUNS, key] = encode_record(record)
+            plan.storage.state[OPEN, key] = b"s"
+            async with runs_system(monkeypatch, TWO, plan=plan, daemon="d2") as here:
+                assert await here.ended("r1") == "completed"
+
+        virtual(main)
+
+    @pytest.mark.parametrize("victim", ["run", "runs"])
+    def test_one_that_is_to_fail_does_so_too_when_its_actor_crashes(self, victim: str, monkeypatch: Any) -> None:
+        async def main() -> None:
+            async with runs_system(monkeypatch, attrs.evolve(TWO, on_restart="fail")) as here:
+                run_id = await here.start()
+                await trio.sleep(0.7)
+                crash(here, victim)
+                assert await here.ended(run_id) == "failed"
+                assert "analysis.1 completed" in here.story()
+                assert "test.1 error interrupted" in here.story()
+
+        virtual(main)
+
+    def test_an_agent_that_has_left_the_configuration_is_a_step_that_failed(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            plan = Plan()
+            key = run_key("ada", "r1")
+            gone = workflow(StepDefinition("analysis", "analyst"), StepDefinition("gone", "nobody"))
+            plan.storage.state[RUNS, key] = encode_record(new_record("ada", "r1", "s", gone, BRIEF, "now"))
+            plan.storage.state[OPEN, key] = b"s"
+            async with runs_system(monkeypatch, TWO, plan=plan) as here:
+                assert await here.ended("r1") == "completed"
+                assert here.story()[-3:] == ["gone.1 started", "gone.1 error configuration", "completed 2"]
+
+        virtual(main)
+
+    def test_a_step_that_is_cut_off_too_often_is_given_up(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            plan = Plan()
+            hangs = {("analysis", n): ["think", "hang"] for n in range(1, 4)}
+            run_id = ""
+            for number in range(1, 5):
+                limits = AttemptLimits(crashes=1, cuts=3)
+                daemon = f"d{number}"
+                async with runs_system(monkeypatch, TWO, plan=plan, plays=hangs, daemon=daemon, limits=limits) as here:
+                    run_id = run_id or await here.start()
+                    await trio.sleep(0.3)
+                    if number == 4:
+                        assert await here.ended(run_id) == "completed"
+                        assert here.record(run_id).step("analysis").missing == "it was interrupted"
+                        assert "analysis.4 started" not in here.story()
+
+        virtual(main)
+
+    def test_the_time_of_an_attempt_that_a_restart_has_cut_does_not_count(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            definition = workflow(StepDefinition("analysis", "analyst", timeout=5.0), StepDefinition("test", "tester"))
+            plan = Plan()
+            async with runs_system(monkeypatch, definition, plan=plan, plays={("analysis", 1): ["hang"]}) as here:
+                run_id = await here.start()
+                await trio.sleep(3)
+            await trio.sleep(3600)
+            plays = {("analysis", 2): ["think", "wait 3", "answer"]}
+            async with runs_system(monkeypatch, definition, plan=plan, daemon="d2", plays=plays) as here:
+                assert await here.ended(run_id) == "completed"
+                assert "analysis.2 completed" in here.story()
+
+        virtual(main)
+
+    def test_an_open_tool_is_closed_with_its_attempt(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            plan = Plan()
+            plays = {("analysis", 1): ["think", "tool", "tool done", "write", "tool", "hang"]}
+            async with runs_system(monkeypatch, TWO, plan=plan, plays=plays) as here:
+                run_id = await here.start()
+                await trio.sleep(2)
+            async with runs_system(monkeypatch, TWO, plan=plan, daemon="d2") as here:
+                assert await here.ended(run_id) == "completed"
+                own = [line for line in here.story() if line.startswith("analysis.1")]
+                assert own[2:] == [
+                    "analysis.1 tool_executing",
+                    "analysis.1 tool_completed success",
+                    "analysis.1 tool_executing",
+                    "analysis.1 tool_completed error",
+                    "analysis.1 error interrupted",
+                ]
 
         virtual(main)
 
@@ -174,7 +291,7 @@ class TestTakingUp:
                     await here.cancel(run_id)
             plan.at = str
             assert here.record(run_id).cancelled
-            async with runs_system(monkeypatch, TWO, plan=plan, began="f") as here:
+            async with runs_system(monkeypatch, TWO, plan=plan, daemon="d2") as here:
                 assert await here.ended(run_id) == "cancelled"
                 assert here.script.situations == []
 
@@ -196,12 +313,13 @@ class TestTakingUp:
         async def main() -> None:
             plan = Plan()
             ids = [f"r{number:04}" for number in range(1200)]
+            failing = attrs.evolve(TWO, on_restart="fail")
             for run_id in ids:
                 key = run_key("ada", run_id)
-                record = new_record("ada", run_id, f"s{run_id}", TWO, BRIEF, "2026-11-20T08:30:00.000Z")
-                plan.storage.state[RUNS, key] = encode_record(record)
+                record = new_record("ada", run_id, f"s{run_id}", failing, BRIEF, "2026-11-20T08:30:00.000Z")
+                plan.storage.state[RUNS, key] = encode_record(attrs.evolve(record, daemon="d1"))
                 plan.storage.state[OPEN, key] = b"s"
-            async with runs_system(monkeypatch, TWO, plan=plan, began="s") as here:
+            async with runs_system(monkeypatch, TWO, plan=plan, daemon="d2") as here:
                 await trio.sleep(200)
                 assert not any(space == OPEN for space, _ in plan.storage.state)
                 assert {frame["metadata"]["status"] for frame in here.log()} == {"failed"}
@@ -318,5 +436,10 @@ def test_a_record_reads_back_as_it_was_written() -> None:
     from actors.workflows.record import decode_record
 
     record = new_record("ada", "r", "s", THREE, BRIEF, "2026-11-20T08:30:00.000Z")
-    record = record.put(attrs.evolve(record.steps[0], text="Tea 🍵", status="completed", began=1.5, cancel=True))
+    record = record.put(
+        attrs.evolve(
+            record.steps[0], text="Tea 🍵", status="completed", began=1.5, cancel=True, cause=Cause("pause", "c")
+        )
+    )
+    record = attrs.evolve(record, options={"deep": [1, None]}, cause=Cause("resume", "d"), ended_at=2.5)
     assert decode_record(encode_record(record)) == record

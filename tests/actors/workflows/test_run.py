@@ -11,7 +11,8 @@ from actors.protocol.codes import ErrorCode
 from actors.users.context import UserContext
 from actors.users.messages import Handle
 from actors.workflows.definitions import StepDefinition
-from actors.workflows.messages import Answered, CancelSteps, StartRun, Wrote
+from actors.workflows.messages import Answered, StartRun, Steer, Wrote
+from actors.workflows.orders import Order
 from runtime import Refused
 from tests.support.runs_system import THREE, RunsSystem, answer, runs_system, workflow
 from tests.support.users_system import command, settle, virtual
@@ -323,14 +324,14 @@ class TestCancelling:
 
                 async def ask(agent: str | None) -> None:
                     try:
-                        answers.append(await run.ask(CancelSteps(agent), 60))
+                        answers.append(await run.ask(Steer(Order.CANCEL, agent), 60))
                     except Refused as error:
                         answers.append(error.reason.code)
 
                 async with trio.open_nursery() as nursery:
                     for agent in ("nobody", "analyst", None, "tester"):
                         nursery.start_soon(ask, agent)
-                assert sorted(map(str, answers)) == ["True", "True", "True", "not_found"]
+                assert sorted(map(str, answers)) == ["not_found", "running", "running", "running"]
                 assert await here.ended(run_id) == "cancelled"
                 assert not any("started" in line for line in here.story())
 
@@ -458,7 +459,8 @@ class TestTheContext:
             async with runs_system(monkeypatch) as here:
                 here.plan.takes = 0.1
                 run = await here.base.system.ref("/runs").ask(StartRun("ada", "nothing"), 5)
-                assert await run.ask(CancelSteps(None), 5) is True
+                with pytest.raises(Refused):
+                    await run.ask(Steer(Order.CANCEL), 5)
                 await trio.sleep(5)
                 assert not here.alive("/runs/nothing")
                 assert here.story() == []

@@ -1,0 +1,163 @@
+"""A run's record and what is said of it, as one: each event is offered together with the record that it leads to.
+
+The actor of the run decides what happens; here it is written down. Nothing waits: what is said is on its way when the
+actor calls `Producer.push`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import msgspec
+
+from actors.protocol.event_types import AgentStatus, RunStatus
+from actors.protocol.events import caused_by
+from actors.storage.interface import DeleteState, Effect, PutState
+from actors.users.keys import OPEN, RUNS, run_key
+from actors.workflows import attempts, orders, progress
+from actors.workflows.orders import Order
+from actors.workflows.record import OpenTool, encode_record
+from actors.workflows.sweeping import note_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors.protocol.codes import ErrorType
+    from actors.protocol.events import Event
+    from actors.protocol.stamps import Stamps
+    from actors.users.producer import Producer
+    from actors.workflows.events import RunEvents
+    from actors.workflows.messages import Answered, Steer, UsedTool, UsingTool
+    from actors.workflows.record import RunRecord, StepRecord
+
+ORDERS: Final = {RunStatus.PAUSED: Order.PAUSE, RunStatus.CANCELLED: Order.CANCEL}
+"""The orders that a `run_status` may come from."""
+
+
+class RunLog:
+    """Made when the record has been read.
+
+    Args:
+        record: as it was read.
+        events: makes the events.
+        producer: takes them to the owner's context.
+        stamps: of whose clock times are.
+    """
+
+    def __init__(self, record: RunRecord, events: RunEvents, producer: Producer, stamps: Stamps) -> None:
+        self.record = record
+        self._events = events
+        self._producer = producer
+        self._stamps = stamps
+
+    @property
+    def key(self) -> str:
+        return run_key(self.record.user, self.record.run_id)
+
+    # --- of the run
+
+    def status(self, status: RunStatus, sentence: str, *effects: Effect) -> None:
+        """How the run stands from now on."""
+        goes_on = status is RunStatus.RUNNING and self.record.status == RunStatus.PAUSED
+        self.record = attrs.evolve(self.record, status=status.value, sentence=sentence)
+        order = Order.RESUME if goes_on else ORDERS.get(status)
+        self._say(self._events.status(self.record), *effects, order=order)
+
+    def how_far(self) -> None:
+        """A step has ended: how far the run is, unless it ends with it."""
+        if progress.verdict(self.record) is None:
+            rests = self.record.status == RunStatus.PAUSED and progress.at_rest(self.record)
+            sentence = f"{self.record.done} of {len(self.record.steps)} steps are done."
+            self.status(RunStatus.PAUSED if rests else RunStatus.RUNNING, sentence)
+
+    def finish(self, status: RunStatus, sentence: str) -> None:
+        """The last that is said."""
+        self.record = attrs.evolve(self.record, ended_at=self._stamps.wall())
+        self.status(status, sentence, DeleteState(OPEN, self.key), note_end(self.key, self.record.ended_at))
+
+    def order(self, steer: Steer, committed: Callable[[str], None]) -> None:
+        """An order that takes effect. `committed` is then called with the status that it found, which is its answer."""
+        found = self.record.status
+        self.record = orders.ordered(self.record, steer.order, steer.agent_name, steer.cause)
+        effects: tuple[Effect, ...] = (self._put(),)
+        if steer.keep is not None:
+            answer = msgspec.json.encode({"run_id": self.record.run_id, "status": found})
+            effects = (*effects, attrs.evolve(steer.keep, reply=answer))
+        self._producer.change(self._stamps.id(), effects, lambda: committed(found))
+
+    # --- of a step
+
+    def begin(self, step: StepRecord) -> StepRecord:
+        """The next attempt."""
+        held = orders.held(self.record, step)
+        step = self._note(attempts.begun(step, self._stamps.wall(), held=held))
+        self._say(self._events.started(self.record, step))
+        return step
+
+    def where(self, step: StepRecord, event: Event) -> None:
+        """Where an open attempt stands: the record keeps what was said last, for `get_run`."""
+        self._note(attempts.standing(step, event.metadata["status"], event.content))
+        self._say(event, order=Order.RESUME, step=step)
+
+    def rest(self, step: StepRecord) -> StepRecord:
+        """The agent makes no further call, and its clock stands."""
+        step = self._note(attempts.resting(step, self._stamps.wall()))
+        self._say(self._events.paused(self.record, step), order=Order.PAUSE, step=step)
+        return step
+
+    def release(self, step: StepRecord) -> StepRecord:
+        """The agent may go on; it tells itself when it does."""
+        return self._note(attempts.released(step, self._stamps.wall()))
+
+    def using(self, step: StepRecord, use: UsingTool) -> None:
+        """A tool has begun."""
+        self._note(attempts.using(step, OpenTool(use.tool_call_id, use.tool_name, self._stamps.wall())))
+        self._say(self._events.using_tool(self.record, step, use))
+
+    def used(self, step: StepRecord, use: UsedTool) -> None:
+        """A tool has ended."""
+        self._note(attempts.used(step, use.tool_call_id))
+        self._say(self._events.used_tool(self.record, step, use))
+
+    def answered(self, step: StepRecord, answer: Answered) -> None:
+        """The whole answer, and the end of the attempt."""
+        done = self._note(attempts.answered(step, answer))
+        # Both are in one `Emit`, so they are committed together: an answer without its end would be a broken log.
+        self._say(self._events.response(self.record, step, answer))
+        self._say(self._events.agent(self.record, step, AgentStatus.COMPLETED, done.sentence, model=answer.model))
+
+    def close(self, before: StepRecord, after: StepRecord, error_type: ErrorType | None) -> None:
+        """The end of an attempt without an answer: with `error_type` as an error, without as cancelled."""
+        for tool in before.tools:
+            self._note(attempts.used(self.record.step(before.name), tool.tool_call_id))
+            self._say(self._events.tool_cut_off(self.record, before, tool))
+        self._note(after)
+        if error_type is None:
+            event = self._events.agent(self.record, before, AgentStatus.CANCELLED, after.sentence)
+            self._say(event, order=Order.CANCEL, step=before)
+        else:
+            self._say(self._events.failed(self.record, before, error_type, after.sentence))
+
+    def passing(self, event: Event) -> None:
+        """What is not kept: a piece of text, a sign of life."""
+        self._producer.add(event)
+
+    # --- how
+
+    def _note(self, step: StepRecord) -> StepRecord:
+        self.record = self.record.put(step)
+        return step
+
+    def _put(self) -> PutState:
+        return PutState(RUNS, self.key, encode_record(self.record))
+
+    def _say(self, event: Event, *effects: Effect, order: Order | None = None, step: StepRecord | None = None) -> None:
+        """Have an event committed with the record as it now stands.
+
+        `order`: the kind of order that it may come from. The first event that a command causes names it.
+        """
+        if order is not None:
+            self.record, cause = orders.caused(self.record, order, step)
+            event = event if cause is None else caused_by(event, cause)
+        self._producer.add(event, self._put(), *effects)
