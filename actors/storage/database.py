@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from actors.storage import failures
+from actors.storage import cursors, failures, memories
 from actors.storage.errors import (
     CommitFailed,
     CommitUnknown,
@@ -30,6 +30,8 @@ from actors.storage.errors import (
 from actors.storage.interface import (
     REPLY_LIFETIME,
     Appended,
+    Arrival,
+    Cursor,
     DeleteState,
     Effect,
     KeepReply,
@@ -41,9 +43,12 @@ from actors.storage.interface import (
     Stored,
     Trimmed,
 )
+from actors.storage.memory import Filter, Matches, PutMemory
 from actors.storage.schema import NOBODY, ensure_schema
 
 DATABASE_NAME: Final = "understudy.db"
+PROBE_SPACE: Final = "probe"
+PROBE_BYTES: Final = 131_072
 
 _Result = TypeVar("_Result")
 
@@ -122,13 +127,19 @@ class Database:
         if rows != [("ok",)]:
             raise DatabaseDamaged(self.path, str(rows[0][0]).splitlines()[-1])
 
-    def append(self, records: Sequence[Record]) -> list[Outcome]:
+    def probe(self) -> None:
+        put = "INSERT INTO state VALUES (?, 'room', ?) ON CONFLICT (space, key) DO NOTHING"
+        self._commit(lambda connection: connection.execute(put, (PROBE_SPACE, bytes(PROBE_BYTES))))
+        self._commit(lambda connection: connection.execute("DELETE FROM state WHERE space = ?", (PROBE_SPACE,)))
+
+    def append(self, records: Sequence[Record], moves: Sequence[Cursor] = ()) -> list[Outcome]:
         def work(connection: sqlite3.Connection) -> list[Outcome]:
             now = self._wall_clock()
             logs: dict[str, _OpenLog] = {}
             outcomes = [self._apply(connection, record, now, logs) for record in records]
             changed = [(log.top, log.id) for log in logs.values() if log.top != log.stored_top]
             connection.executemany("UPDATE logs SET top = ? WHERE id = ?", changed)
+            cursors.move(connection, moves)
             return outcomes
 
         return self._commit(work)
@@ -152,12 +163,48 @@ class Database:
             rows = self._query(select, (user,))
         return Position(*rows[0])
 
+    def attend(self, users: Sequence[str], arrivals: Sequence[Arrival], moves: Sequence[Cursor]) -> list[Cursor]:
+        named = dict.fromkeys([*users, *(arrival.user for arrival in arrivals)])
+        missing = [user for user in named if not self._query("SELECT 1 FROM logs WHERE user = ?", (user,))]
+        if not (missing or moves):  # then there may be nothing to write, and reading costs no commit
+            found = self._read(lambda connection: [cursors.find(connection, arrival) for arrival in arrivals])
+            settled = [
+                cursor
+                for cursor, arrival in zip(found, arrivals, strict=True)
+                if cursor is not None and cursors.is_settled(cursor, arrival)
+            ]
+            if len(settled) == len(arrivals):
+                return settled
+
+        def work(connection: sqlite3.Connection) -> list[Cursor]:
+            for user in missing:
+                self._open_log(connection, user)
+            cursors.move(connection, moves)
+            return [cursors.enter(connection, arrival) for arrival in arrivals]
+
+        return self._commit(work)
+
+    def covered(self, user: str) -> list[tuple[int, int]]:
+        return self._read(lambda connection: cursors.covered(connection, user))
+
     def find_reply(self, user: str, command_id: str) -> KeptReply | None:
         rows = self._query(
             "SELECT digest, reply, at FROM reply WHERE log = (SELECT id FROM logs WHERE user = ?) AND command_id = ?",
             (user, command_id),
         )
         return KeptReply(*rows[0]) if rows else None
+
+    def search_memory(self, user: str, words: Sequence[str], only: Filter, recent: int) -> Matches:
+        return self._read(lambda connection: memories.search(connection, user, words, only, recent))
+
+    def mark_memories(self, user: str, memory_ids: Sequence[str], *, now: float, success: bool | None) -> int:
+        return self._commit(lambda connection: memories.mark(connection, user, memory_ids, now, success))
+
+    def forget_memories(self, user: str, memory_ids: Sequence[str]) -> int:
+        return self._commit(lambda connection: memories.forget(connection, user, memory_ids))
+
+    def count_memories(self, user: str) -> int:
+        return self._read(lambda connection: memories.count(connection, user))
 
     def list_users(self, after: str, limit: int) -> list[str]:
         rows = self._query("SELECT user FROM logs WHERE user > ? ORDER BY user LIMIT ?", (after, limit))
@@ -176,16 +223,20 @@ class Database:
         )
         return list(takewhile(lambda row: row[0].startswith(prefix), rows))
 
-    def trim(self, user: str, *, now: float, max_events: int, max_age: float, limit: int = 1_000) -> Trimmed:
+    def trim(
+        self, user: str, *, now: float, max_events: int, max_age: float, limit: int = 1_000, keep: int | None = None
+    ) -> Trimmed:
         rows = self._query("SELECT id, top FROM logs WHERE user = ?", (user,))
         if not rows:
             return Trimmed(0, 0)
         ((log, top),) = rows
         forgotten = self._oldest(log, below=top - max_events + 1, before=now - max_age, limit=limit)
+        if keep is not None:
+            forgotten = min(forgotten, keep - 1)
         bodiless = self._oldest(NOBODY, below=0, before=now - REPLY_LIFETIME, limit=limit)
         day_ago = now - REPLY_LIFETIME
         old_replies = self._query("SELECT 1 FROM reply WHERE log = ? AND at < ? LIMIT 1", (log, day_ago))
-        if not (forgotten or bodiless or old_replies):  # the usual case costs no commit
+        if not (forgotten > 0 or bodiless or old_replies):  # the usual case costs no commit
             return Trimmed(0, 0)
 
         def work(connection: sqlite3.Connection) -> Trimmed:
@@ -245,6 +296,10 @@ class Database:
                 )
             case DeleteState(space, key):
                 connection.execute("DELETE FROM state WHERE space = ? AND key = ?", (space, key))
+            case PutMemory(user):
+                if user not in logs:
+                    logs[user] = self._open_log(connection, user)
+                memories.put(connection, logs[user].id, effect)
             case KeepReply(user, command_id, digest, reply, at):
                 if user not in logs:
                     logs[user] = self._open_log(connection, user)
@@ -294,10 +349,13 @@ class Database:
         return not connection.in_transaction
 
     def _query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return self._read(lambda connection: connection.execute(sql, parameters).fetchall())
+
+    def _read(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         if self._connection is None:
             raise DatabaseUnavailable("the database is closed")
         try:
-            return self._connection.execute(sql, parameters).fetchall()
+            return work(self._connection)
         except sqlite3.Error as error:
             raise failures.of_read(error, self.path) from error
 

@@ -5,7 +5,13 @@ gives each event the next `seq` of each log it belongs to, from 1 and without a 
 given out again. Within one log an event's id is unique: a second offer is answered like the first, and its effects are
 not applied again. That is remembered for as long as the log holds the event; for a record without a body, 24 hours.
 
+**Cursors.** How far each client of a user has come in the user's log. They are made in one commit with whatever else is
+asked for, outlive a `kill -9` like everything else, and are forgotten when nobody has seen the client for 30 days, or
+when a user has more than 50 of them.
+
 **State.** Bytes under a space and a key, changed only as effects of records, so that they share an event's fate.
+
+**Memory.** Texts of each user that can be searched; see `memory`.
 
 All of it is synchronous and for one thread at a time.
 """
@@ -15,8 +21,16 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from actors.storage.memory import MemoryStore, PutMemory
+
 REPLY_LIFETIME: Final = 24 * 3600.0
 """Seconds for which a command's reply is kept."""
+
+CURSOR_LIFETIME: Final = 30 * 24 * 3600.0
+"""Seconds after which a client that was not seen is forgotten."""
+
+MOST_CURSORS: Final = 50
+"""Clients of one user that are remembered."""
 
 LARGEST_VALUE: Final = 64 * 1024 * 1024
 """Bytes of one body, value or reply."""
@@ -66,7 +80,7 @@ class KeepReply:
     at: float = attrs.field(converter=float)
 
 
-Effect = PutState | DeleteState | KeepReply
+Effect = PutState | DeleteState | KeepReply | PutMemory
 
 
 @attrs.frozen
@@ -135,6 +149,42 @@ class KeptReply:
 
 
 @attrs.frozen
+class Cursor:
+    """How far one client of a user has come.
+
+    Attributes:
+        epoch: of the log in which `came_in` and `acked` are positions.
+        came_in: the log's top when the client was first seen, or had to begin afresh.
+        acked: the last event that it has processed; None if it never said so.
+        seen: seconds since 1970.
+        new: whether it was made for the arrival that asks for it.
+    """
+
+    user: str = attrs.field(validator=_check_text)
+    client_id: str = attrs.field(validator=_check_text)
+    epoch: str = attrs.field(validator=_check_text)
+    came_in: int
+    acked: int | None
+    seen: float
+    new: bool = False
+
+    @property
+    def seq(self) -> int:
+        """Where the client goes on if it does not say itself how far it is."""
+        return self.came_in if self.acked is None else self.acked
+
+
+@attrs.frozen
+class Arrival:
+    """A client has come, at `now` (seconds since 1970). `keep`: clients of its user that must not be forgotten."""
+
+    user: str = attrs.field(validator=_check_text)
+    client_id: str = attrs.field(validator=_check_text)
+    now: float
+    keep: tuple[str, ...] = ()
+
+
+@attrs.frozen
 class Trimmed:
     """How much one call of `trim` forgot. Where `events` reaches its limit there may be more to forget."""
 
@@ -145,8 +195,8 @@ class Trimmed:
 class Log(Protocol):
     """Every user's log, with the replies kept beside it."""
 
-    def append(self, records: Sequence[Record]) -> list[Outcome]:
-        """Commit all `records` in one transaction; the outcomes in the same order.
+    def append(self, records: Sequence[Record], moves: Sequence[Cursor] = ()) -> list[Outcome]:
+        """Commit all `records` in one transaction; the outcomes in the same order. `moves` as `attend` has it.
 
         Raises CommitFailed (nothing committed, safe to offer again), CommitUnknown (reopen, then offer again), or
         DatabaseDamaged.
@@ -164,9 +214,27 @@ class Log(Protocol):
     def list_users(self, after: str, limit: int) -> list[str]:
         """At most `limit` users who have a log, in order, from behind `after` (empty: from the beginning)."""
 
-    def trim(self, user: str, *, now: float, max_events: int, max_age: float, limit: int) -> Trimmed:
-        """Forget at most `limit` of the log's oldest events beyond `max_events`, or older than `max_age` seconds, and
-        the user's replies older than a day. `now` in seconds since 1970. Raises as `append` does."""
+    def trim(
+        self, user: str, *, now: float, max_events: int, max_age: float, limit: int, keep: int | None = None
+    ) -> Trimmed:
+        """Forget at most `limit` of the log's oldest events beyond `max_events`, or older than `max_age` seconds, but
+        none from the seq `keep` on; and the user's replies older than a day. `now` in seconds since 1970. Raises as
+        `append` does."""
+
+
+class Cursors(Protocol):
+    """How far each client of a user has come."""
+
+    def attend(self, users: Sequence[str], arrivals: Sequence[Arrival], moves: Sequence[Cursor]) -> list[Cursor]:
+        """Make a log for each of `users` that has none, set the cursors `moves` that are still remembered, then look up
+        the cursor of each arrival: None for a client that was not known, which now is, from the log's top on.
+
+        One transaction, and none where nothing is to be written. Doing it twice does no harm. Raises as `append` does.
+        """
+
+    def covered(self, user: str) -> list[tuple[int, int]]:
+        """What the user's clients have acknowledged between them: of each that did, the event after which it came in
+        and the last one, where these are of the log as it is now."""
 
 
 class State(Protocol):
@@ -182,11 +250,15 @@ class State(Protocol):
         `after`."""
 
 
-class Storage(Log, State, Protocol):
+class Storage(Log, Cursors, State, MemoryStore, Protocol):
     """The whole of it, with what keeps it alive."""
 
     def check(self) -> None:
         """Look the file through. Raises DatabaseDamaged or DatabaseUnavailable."""
+
+    def probe(self) -> None:
+        """Find out whether it can be written: write as much as a batch of events may need, and take it back. Raises as
+        `append` does. (An empty transaction writes nothing, and so finds a lock, but no full disk.)"""
 
     def reopen(self) -> None:
         """Close and open again, after CommitUnknown or DatabaseUnavailable. Raises as opening does; may be repeated."""

@@ -2,7 +2,9 @@
 
 It takes what waits in its mailbox as a batch and works it off in one call of a worker thread: neighbouring appends
 become one transaction, so the busier it is, the fewer commits an event costs. Queries run in their place among the
-appends: whoever reads after writing sees what was written.
+appends: whoever reads after writing sees what was written. Only what may as well happen earlier is done for the whole
+batch at its beginning, in one transaction: new users' logs and new clients' cursors are made, and cursors moved. Where
+that would be the only reason for a transaction of their own, the moved cursors go with the first append instead.
 
 Trouble with the disk is a state, not a crash. While storage is unavailable every append and query is refused at once
 with what is known (`StorageTrouble`), the journal tries by itself whether the trouble is over, and whoever keeps an
@@ -18,8 +20,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 import attrs
 import trio
 
+from actors.storage.attending import Arrive, Beforehand, MoveCursors, Wake
 from actors.storage.errors import CommitUnknown, StorageError
-from actors.storage.interface import Appended, KeptReply, Position, Record, Storage, Stored, Trimmed
+from actors.storage.interface import Appended, Cursor, KeptReply, Position, Record, Storage, Stored, Trimmed
 from runtime import Actor, Refused
 
 if TYPE_CHECKING:
@@ -121,17 +124,23 @@ class ListState:
 class TrimLog:
     """Forget what a user's log keeps beyond its limits. `now` in seconds since 1970. Answer: a `Trimmed`.
 
-    At most `TRIMMED_AT_ONCE` events go; if so many have gone, there may be more.
+    At most `TRIMMED_AT_ONCE` events go; if so many have gone, there may be more. None goes from the seq `keep` on.
     """
 
     user: str
     now: float
     max_events: int
     max_age: float
+    keep: int | None = None
 
     def run(self, storage: Storage) -> Trimmed:
         return storage.trim(
-            self.user, now=self.now, max_events=self.max_events, max_age=self.max_age, limit=TRIMMED_AT_ONCE
+            self.user,
+            now=self.now,
+            max_events=self.max_events,
+            max_age=self.max_age,
+            limit=TRIMMED_AT_ONCE,
+            keep=self.keep,
         )
 
 
@@ -205,33 +214,58 @@ class Journal(Actor):
             self._storage = self._open_storage()
         else:
             self._storage.reopen()
-        self._storage.append(())  # an empty transaction: it must be possible to write
+        self._storage.probe()
 
     # --- in the worker thread
 
     def _work_off(self, messages: list[Any]) -> tuple[list[object], StorageTrouble | None]:
         """The answers, and the trouble that began on the way: everything behind it is refused untouched."""
         answers: list[object] = []
-        trouble: StorageTrouble | None = None
+        work = Beforehand.of(messages, (Top, Wake))
+        # Who comes has to find a cursor as it was moved before; else the moves can wait for a transaction.
+        wait = not work.arrivals and any(isinstance(message, Append) for message in messages)
+        trouble = self._attend(work, [] if wait else work.take_moves())
         while trouble is None and len(answers) < len(messages):
             message = messages[len(answers)]
             if isinstance(message, Append):
                 run = list(takewhile(lambda each: isinstance(each, Append), messages[len(answers) :]))
-                outcome, trouble = self._commit(run)
+                outcome, trouble = self._commit(run, work.take_moves())
                 answers += outcome
+            elif isinstance(message, MoveCursors):
+                answers.append(True)
             else:
-                answer, trouble = self._query(message)
+                answer, trouble = self._query(message, work)
                 answers.append(answer)
         if trouble is not None:
             untouched = StorageTrouble("unavailable", trouble.detail)
             answers += [_while_in_trouble(message, untouched) for message in messages[len(answers) :]]
+            # Cursors that were to go with an append may be among what was not done. Moving one twice does no harm.
+            moved = [place for place, message in enumerate(messages) if isinstance(message, MoveCursors)]
+            for place in moved:
+                answers[place] = Refused(untouched)
         return answers, trouble
 
-    def _commit(self, run: list[Append]) -> tuple[list[object], StorageTrouble | None]:
+    def _attend(self, work: Beforehand, moves: list[Cursor]) -> StorageTrouble | None:
+        """Do what is done for the whole batch at its beginning."""
+        if not (work.users or work.arrivals or moves):
+            return None
+        storage = self._storage
+        assert storage is not None
+        try:
+            try:
+                work.found = storage.attend(work.users, work.arrivals, moves)
+            except CommitUnknown:  # doing it twice does no harm
+                storage.reopen()
+                work.found = storage.attend(work.users, work.arrivals, moves)
+        except (StorageError, OSError) as error:
+            return StorageTrouble("unavailable", str(error))
+        return None
+
+    def _commit(self, run: list[Append], moves: list[Cursor]) -> tuple[list[object], StorageTrouble | None]:
         """Commit neighbouring appends as one transaction."""
         records = [record for append in run for record in append.records]
         try:
-            outcomes = iter(self._append(records))
+            outcomes = iter(self._append(records, moves))
         except CommitUnknown as error:
             trouble = StorageTrouble("unknown", str(error))
         except StorageError as error:  # of all others storage promises that nothing was committed
@@ -240,22 +274,24 @@ class Journal(Actor):
             return [tuple(islice(outcomes, len(append.records))) for append in run], None
         return [Refused(trouble) for _ in run], trouble
 
-    def _append(self, records: list[Record]) -> list[Appended]:
+    def _append(self, records: list[Record], moves: list[Cursor]) -> list[Appended]:
         assert self._storage is not None
         try:
-            return self._storage.append(records)
+            return self._storage.append(records, moves)
         except CommitUnknown:
             try:
                 self._storage.reopen()
-                return self._storage.append(records)
+                return self._storage.append(records, moves)
             except (StorageError, OSError) as error:  # still nobody knows whether the first time went through
                 raise CommitUnknown(str(error)) from error
 
-    def _query(self, query: StorageStatus | Query) -> tuple[object, StorageTrouble | None]:
+    def _query(self, query: StorageStatus | Query, work: Beforehand) -> tuple[object, StorageTrouble | None]:
         assert self._storage is not None
         if isinstance(query, StorageStatus):
             return None, None
         try:
+            if isinstance(query, Arrive):
+                return query.found(work.found.pop(0), self._storage), None
             return query.run(self._storage), None
         except StorageError as error:
             trouble = StorageTrouble("unavailable", str(error))

@@ -6,7 +6,10 @@
            by age reads no bodies. The index that keeps ids unique begins with the id, not the log: ids rise with time,
            so a batch for 200 users touches one leaf of it instead of 200.
     reply  what a command was answered.
+    cursor how far each client of a user has come: where it came in and what it acknowledged last (null: never), both
+           positions in the log of that `epoch`, and when it was last seen.
     state  the key-value state.
+    memory, memory_tag, memory_words: the searchable memory, see `memories`.
 
 `user_version` counts the schema; `application_id` marks the file as Understudy's.
 """
@@ -15,10 +18,11 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Final
 
+from actors.storage import memories
 from actors.storage.errors import DatabaseForeign
 
 APPLICATION_ID: Final = 0x556E6479
-VERSION: Final = 1
+VERSION: Final = 3
 NOBODY: Final = 0
 
 _TABLES: Final = (
@@ -41,10 +45,17 @@ _TABLES: Final = (
     ) WITHOUT ROWID
     """,
     """
+    CREATE TABLE cursor (
+        log INTEGER NOT NULL, client_id TEXT NOT NULL, epoch TEXT NOT NULL, came_in INTEGER NOT NULL, acked INTEGER,
+        seen REAL NOT NULL, PRIMARY KEY (log, client_id)
+    ) WITHOUT ROWID
+    """,
+    """
     CREATE TABLE state (
         space TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, key)
     ) WITHOUT ROWID
     """,
+    *memories.TABLES,
 )
 
 
@@ -72,5 +83,11 @@ def _examine(connection: Connection, path: Path) -> int:
         raise DatabaseForeign(
             path,
             f"it was written by a newer version (schema {version}, this one knows {VERSION}); install that version",
+        )
+    if 0 < version < VERSION:
+        raise DatabaseForeign(
+            path,
+            f"it was written by an older version (schema {version}, this one knows {VERSION}); "
+            "install that version, or move the file away to begin with an empty one",
         )
     return int(version)

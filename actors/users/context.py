@@ -11,7 +11,8 @@ again; a command, which somebody is waiting for, is refused as `unavailable`, if
 After a crash the new incarnation takes the top of the log as released. Its producers have had no answer and offer
 again, its connections have seen `Restarted` and attach again, with the last position they have; what had been committed
 and not released reaches them from the log. The journal answers in the order in which it is asked: whatever an earlier
-incarnation had under way there lies below that top.
+incarnation had under way there lies below that top. What the next incarnation has to know for sure, which connection
+of a client is the newest, is kept outside (`Continuity`).
 """
 
 from __future__ import annotations
@@ -20,15 +21,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from actors.operations.agents_at_work import AgentsAtWork
+from actors.operations.channels import Channels
 from actors.protocol.codes import ErrorCode
-from actors.protocol.commands import CANCEL_RUN, GET_RUN, LIST_RUNS, START_RUN
+from actors.protocol.commands import CANCEL_RUN, GET_RUN, LIST_RUNS, PAUSE_RUN, RESUME_RUN, START_RUN
 from actors.protocol.events import with_seq
+from actors.storage.attending import Awake, Wake
 from actors.storage.interface import Record
-from actors.storage.journal import TRIMMED_AT_ONCE, Append, ListState, StorageTrouble, Top, TrimLog
+from actors.storage.journal import TRIMMED_AT_ONCE, Append, ListState, StorageTrouble, TrimLog
+from actors.users.arrivals import Arrivals
+from actors.users.continuity import Continuity
+from actors.users.cursor_store import CursorStore
 from actors.users.devices import Devices
 from actors.users.keys import OPEN, runs_of
 from actors.users.messages import (
     Acked,
+    Acknowledge,
     Attach,
     AwaitNews,
     CommandError,
@@ -38,11 +46,15 @@ from actors.users.messages import (
     Item,
     Later,
     OutcomeUnknown,
+    Poll,
+    Replaced,
     Sync,
 )
+from actors.users.news import News
 from actors.users.outbox import Entry, Outbox
 from actors.users.run_commands import RunCommands
-from runtime import Actor, Ended, NotAccepted, Refused, Replied, Restarted
+from actors.users.watch import SilenceWatch
+from runtime import Actor, Ended, NotAccepted, Passivated, Refused, Replied, Restarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,11 +63,11 @@ if TYPE_CHECKING:
     from actors.protocol.decode import Command
     from actors.protocol.stamps import Stamps
     from actors.storage.interface import Position
+    from actors.users.silence import SilentFailure
     from actors.workflows.definitions import WorkflowDefinition
-    from runtime import Ref, ReplyTo
+    from runtime import Reason, Ref
 
 COMMIT_WITHIN: Final = 60.0
-ATTACH_WITHIN: Final = 10.0
 OFFER_AGAIN: Final = 0.5
 """Seconds before what storage did not take is offered again."""
 TRIM_EVERY: Final = 600.0
@@ -67,22 +79,34 @@ class LogReplaced(Exception):
 
 @attrs.frozen
 class ContextSettings:
-    """What a context needs to know. Times in seconds."""
+    """What a context needs to know. Times in seconds.
+
+    `connections`: how many there may be at a time.
+    `acknowledged_within`: after that, what a connected client should have acknowledged is a silent failure, and so is
+    an event that is not committed yet.
+    """
 
     idle_after: float
     log_events: int
     log_seconds: float
+    acknowledged_within: float = 60.0
+    connections: int = 50
+
+
+def _tell_nobody(failure: SilentFailure) -> None:
+    """Nobody wants to hear of silent failures beyond their being counted."""
 
 
 @attrs.frozen
 class Services:
-    """The others that a context talks to, and where its ids, times and counts go."""
+    """The others that a context talks to, and where its ids, times and counts go. `silent` hears of silent failures."""
 
     journal: Ref[Any]
     runs: Ref[Any]
     stamps: Stamps
     workflows: dict[str, WorkflowDefinition]
     counters: DaemonCounters
+    silent: Callable[[SilentFailure], None] = _tell_nobody
 
 
 @attrs.frozen
@@ -102,22 +126,30 @@ class UserContext(Actor):
         user: the user's id.
         settings: limits and times.
         services: whom it talks to.
+        continuity: what the incarnation before has handed on.
     """
 
-    def __init__(self, user: str, settings: ContextSettings, services: Services) -> None:
+    def __init__(
+        self, user: str, settings: ContextSettings, services: Services, continuity: Continuity | None = None
+    ) -> None:
         self.user = user
         self._settings = settings
         self.services = services
+        self.continuity = Continuity() if continuity is None else continuity
         self._outbox = Outbox()
-        self._devices = Devices(self)
-        self._epoch = ""
+        self.devices = Devices(self)
+        self.cursors = CursorStore(self)
+        self.news = News()
+        self.silence = SilenceWatch(self, self._outbox, settings.acknowledged_within)
+        self._arrivals = Arrivals(self)
+        self.epoch = ""
         self._found = 0
         """The log's top when this incarnation began."""
         self._released: int | None = None
         """The last seq that was handed to the connections; None until it is known where this incarnation begins."""
         self._active_at = 0.0
-        self._awaiting: list[tuple[int, ReplyTo]] = []
         self.commands = RunCommands(self)
+        self._at_work = AgentsAtWork()
 
     async def started(self) -> None:
         self._trim()
@@ -127,6 +159,12 @@ class UserContext(Actor):
         self.timer("idle", self._settings.idle_after, _LookIdle(), every=self._settings.idle_after)
         self.timer("trim", TRIM_EVERY, _Trim(), every=TRIM_EVERY)
 
+    async def stopped(self, reason: Reason) -> None:
+        if isinstance(reason, Passivated):
+            self.continuity.newest.clear()  # there is no connection, and nothing waits that one had sent
+        elif self.epoch:
+            self.cursors.at_the_end()
+
     async def receive(self, message: Any) -> object:
         match message:
             case Emit(items):
@@ -134,19 +172,28 @@ class UserContext(Actor):
             case Replied():
                 message.tag(message)
             case Attach():
-                self._attach(message)
-            case Handle(command):
+                self._active_at = self.now()
+                self._arrivals.attach(message)
+            case Handle(command, client_id, hello_at):
+                if self.continuity.replaced(client_id, hello_at):
+                    return Refused(Replaced())
                 return self._handle(command)
-            case Acked(_, seq):
-                if self._released is not None:
-                    self.services.counters.events_delivered += self._devices.acked(seq, self._released)
-            case AwaitNews(seq):
-                self._await_news(seq, self.defer())
+            case Acked():
+                self._arrivals.acked(message)
+            case Poll():
+                self._active_at = self.now()
+                self._arrivals.poll(message)
+            case Acknowledge():
+                self._arrivals.acknowledge(message)
+            case AwaitNews(seq, client_id):
+                self.news.wait(seq, client_id, self.defer())
+                self._tell_news()
             case Sync():
                 self._answer_when_committed()
             case Detach(ref) | Ended(ref) | Restarted(ref):
-                if self._devices.forget(ref):
+                if self.devices.forget(ref):
                     self._active_at = self.now()
+                    self.cursors.now()
             case Later(call):
                 call()
             case _LookIdle():
@@ -155,8 +202,18 @@ class UserContext(Actor):
                 self._trim()
         return None
 
+    @property
+    def most_connections(self) -> int:
+        """How many this user may have at a time."""
+        return self._settings.connections
+
     def inspect(self) -> dict[str, Any]:
-        return {"connections": len(self._devices), "outbox": len(self._outbox)}
+        return {"connections": len(self.devices), "outbox": len(self._outbox)}
+
+    @property
+    def released(self) -> int:
+        """The last event that went to the connections."""
+        return self._released or 0
 
     def later(self, key: object, delay: float, call: Callable[[], None]) -> None:
         """Have `call` called in `delay` seconds; a new one takes the place of an old one with the same key."""
@@ -166,7 +223,7 @@ class UserContext(Actor):
 
     def _emit(self, items: tuple[Item, ...]) -> None:
         self._active_at = self.now()
-        self._count_emitted(self._outbox.add_all(items))
+        self._count_emitted(self._outbox.add_all(items, self.now()))
         self._answer_when_committed()
 
     def _answer_when_committed(self) -> None:
@@ -195,12 +252,16 @@ class UserContext(Actor):
         def told(trouble: object) -> None:
             refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0) if _is_clean(trouble) else OutcomeUnknown())
 
-        self._outbox.add(Entry(item, released=committed, refused=told))
+        self._outbox.add(Entry(item, released=committed, refused=told, since=self.now()))
         self._count_emitted([item])
         self._pump()
 
     def _count_emitted(self, items: list[Item]) -> None:
-        self.services.counters.events_emitted += sum(not item.again for item in items if item.event is not None)
+        new = sum(not item.again for item in items if item.event is not None)
+        self.services.counters.events_emitted += new
+        self.continuity.attempted += new
+        if items:
+            self.silence.offered()
 
     def _pump(self) -> None:
         """Let out what may leave, and have the next batch committed."""
@@ -210,6 +271,7 @@ class UserContext(Actor):
             self._release(entry)
         batch = self._outbox.batch()
         if batch:
+            self.cursors.now()
             records = tuple(self._record(entry) for entry in batch)
             self.request(self.services.journal, Append(records), COMMIT_WITHIN, tag=self._appended)
 
@@ -234,9 +296,9 @@ class UserContext(Actor):
         event = None if entry.item is None else entry.item.event
         if event is None:
             return
-        self._devices.see(event)
+        self.devices.see(event)
         if not event.durable:
-            self._devices.deliver(entry.frame(), None)
+            self.devices.deliver(entry.frame(), None, event)
             return
         assert entry.outcome is not None
         assert self._released is not None
@@ -244,51 +306,44 @@ class UserContext(Actor):
         ((_, seq),) = entry.outcome.seqs
         if seq > self._released:
             self._released = seq
-            self.services.counters.events_committed += 1
-            self._devices.deliver(with_seq(entry.frame(), seq), seq)
+            self._count_committed()
+            self.devices.deliver(with_seq(entry.frame(), seq), seq)
+            Channels(self.system, self.services.stamps).agent_status(self.user, self._at_work.see(event))
+            self.silence.committed(seq)
             self._tell_news()
         elif seq <= self._found:
             # An earlier incarnation had it committed, and ended before it knew: connections have it from the log.
-            self.services.counters.events_committed += 1
+            self._count_committed()
 
-    # --- who polls
-
-    def _await_news(self, seq: int, reply: ReplyTo) -> None:
-        """Keep one who waits for an event after `seq`."""
-        self._awaiting.append((seq, reply))
-        self._tell_news()
+    def _count_committed(self) -> None:
+        self.services.counters.events_committed += 1
+        self.continuity.committed += 1
 
     def _tell_news(self) -> None:
-        """Answer those for whom there is news by now, or who have gone: an answer that is kept back is kept in mind."""
-        if self._released is None:
-            return
-        awaiting, self._awaiting = self._awaiting, []
-        for seq, reply in awaiting:
-            if seq < self._released or not reply.wanted:
-                reply.answer(True)
-            else:
-                self._awaiting.append((seq, reply))
+        if self._released is not None:
+            self.news.tell(self._released)
 
     # --- how things stand
 
     def _ask_top(self) -> None:
-        self.request(self.services.journal, Top(self.user), COMMIT_WITHIN, tag=self._top_known)
+        self.request(self.services.journal, Wake(self.user), COMMIT_WITHIN, tag=self._top_known)
 
     def _top_known(self, replied: Replied) -> None:
         if replied.error is not None:
             self.later("top", OFFER_AGAIN, self._ask_top)
             return
-        self._begin_at(replied.value)
+        awake: Awake = replied.value
+        self.devices.coverage.fill(awake.covered)
+        self.begin_at(awake.position)
         self._pump()
 
-    def _begin_at(self, position: Position) -> int:
+    def begin_at(self, position: Position) -> int:
         """Where this incarnation stands; it begins with the first answer, when it has had nothing committed yet."""
         if self._released is None:
-            self._epoch = position.epoch
+            self.epoch = position.epoch
             self._released = self._found = position.seq
-            self._devices.log_found(position.seq)
             self._tell_news()
-        elif position.epoch != self._epoch:
+        elif position.epoch != self.epoch:
             raise LogReplaced(self.user)
         return self._released
 
@@ -304,34 +359,18 @@ class UserContext(Actor):
 
     def _trim(self) -> None:
         limits = self._settings
-        order = TrimLog(self.user, self.services.stamps.wall(), limits.log_events, limits.log_seconds)
+        keep = self.devices.replayed_from()
+        order = TrimLog(self.user, self.services.stamps.wall(), limits.log_events, limits.log_seconds, keep)
         self.request(self.services.journal, order, COMMIT_WITHIN, tag=self._trimmed)
 
     def _trimmed(self, replied: Replied) -> None:
         if replied.error is None and replied.value.events >= TRIMMED_AT_ONCE:
             self._trim()  # there is more
 
-    # --- connections
-
-    def _attach(self, message: Attach) -> None:
-        self._active_at = self.now()
-        reply = self.defer()
-
-        def top_known(replied: Replied) -> None:
-            if replied.error is not None:
-                reply.answer(Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
-                return
-            released = self._begin_at(replied.value)
-            if not reply.wanted:  # nobody would know where its events begin
-                reply.answer(None)
-                return
-            reply.answer(self._devices.attach(message, replied.value, released))
-
-        self.request(self.services.journal, Top(self.user), ATTACH_WITHIN, tag=top_known)
-
     def _look_idle(self) -> None:
+        self.devices.tidy_order()
         quiet = self.now() - self._active_at >= self._settings.idle_after
-        if quiet and not len(self._devices) and not len(self._outbox) and self.commands.idle:
+        if quiet and not len(self.devices) and not len(self._outbox) and self.commands.idle and self.cursors.idle:
             self.passivate()
 
     # --- commands
@@ -341,8 +380,8 @@ class UserContext(Actor):
         match command.type:
             case type_ if type_ == START_RUN:
                 return self.commands.start(command)
-            case type_ if type_ == CANCEL_RUN:
-                return self.commands.cancel(command)
+            case type_ if type_ in {CANCEL_RUN, PAUSE_RUN, RESUME_RUN}:
+                return self.commands.steer(command)
             case type_ if type_ == GET_RUN:
                 return self.commands.get(command)
             case type_ if type_ == LIST_RUNS:

@@ -1,67 +1,165 @@
-"""A user's connections as the context sees them: who is attached, what is sent to all, and what was acknowledged."""
+"""A user's clients as the context sees them: who is connected, what is sent to all, what was acknowledged, and by whom.
+
+An event is delivered when a client of its user has acknowledged it, and nothing else is: not having queued it, not
+having sent it. What a client came in above it has not acknowledged, however high its acks are.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from actors.users.coverage import Coverage
+from actors.users.device import NOT_YET, Device
 from actors.users.live import LiveTexts
-from actors.users.messages import Attach, Attached, Deliver
+from actors.users.messages import Deliver, Replaced
 
 if TYPE_CHECKING:
     from actors.protocol.events import Event
-    from actors.storage.interface import Position
+    from actors.storage.interface import Cursor
     from actors.users.context import UserContext
+    from actors.users.messages import Attach
     from runtime import Ref
+
+TELL_AGAIN: Final = 0.2
+TELLINGS: Final = 150
+"""A connection whose mailbox is full for so long is closed for it, and need not be told any more."""
+REPLAY_KEPT: Final = 600.0
+"""Seconds for which the log is not cut under a client that is being sent what it missed."""
+ORDER_KEPT: Final = 600.0
+"""Seconds for which it is remembered which hello of a client was the last, when the client has gone."""
 
 
 class Devices:
-    """The attached connections of one user.
+    """The connected clients of one user, and for a moment those that have just gone."""
 
-    Acknowledgements are not stored yet. A context that wakes cannot know what was acknowledged before, and takes all
-    that its log then held as acknowledged: of some events that were delivered it will never be counted, but of none is
-    it counted twice.
-    """
+    __slots__ = ("_context", "_devices", "_live", "coverage")
 
     def __init__(self, context: UserContext) -> None:
         self._context = context
-        self._connections: dict[Ref[Any], str] = {}
+        self._devices: dict[str, Device] = {}
         self._live = LiveTexts()
-        self._acked = 0
+        self.coverage = Coverage()
 
     def __len__(self) -> int:
-        return len(self._connections)
+        """How many connections there are."""
+        return sum(device.connection is not None for device in self._devices.values())
 
-    def log_found(self, top: int) -> None:
-        """What the log's top was when this incarnation began."""
-        self._acked = top
+    def all(self) -> list[Device]:
+        return list(self._devices.values())
 
-    def attach(self, message: Attach, position: Position, released: int) -> Attached:
-        """Send everything after `released` to this connection too, from now on."""
-        self._connections[message.connection] = message.client_id
+    def get(self, client_id: str) -> Device | None:
+        return self._devices.get(client_id)
+
+    def add(self, device: Device) -> Device:
+        """Have it among the others."""
+        return self._devices.setdefault(device.client_id, device)
+
+    def connected(self) -> list[str]:
+        """The ids of those that have a connection."""
+        return [device.client_id for device in self._devices.values() if device.connection is not None]
+
+    # --- connections
+
+    def attach(self, device: Device, message: Attach, released: int) -> None:
+        """Send everything after `released` to this connection of the client, from now on, and to no other of it."""
+        now = self._context.now()
+        old = device.connection
+        self._context.continuity.newest[device.client_id] = message.hello_at
+        if old is not None and old is not message.connection:
+            self._context.unwatch(old)
+            self._tell_replaced(old, TELLINGS)
+        device.connection = message.connection
+        device.attached_at = now
+        device.joined = released
+        device.replay_from = 0
+        device.acks_since = NOT_YET
         self._context.watch(message.connection)
-        live = self._live.frames(self._context.services.stamps.stamp)
-        return Attached(position.epoch, position.first, released, live, self._context.incarnation)
+
+    def _tell_replaced(self, connection: Ref[Any], times: int) -> None:
+        """It has to hear of it, or it would stay open for ever, without an event and without a reason."""
+        if not connection.tell(Replaced()) and times and connection.target.watchable() is not None:
+            again = ("replaced", connection.path)
+            self._context.later(again, TELL_AGAIN, lambda: self._tell_replaced(connection, times - 1))
 
     def forget(self, connection: Ref[Any]) -> bool:
         """Send it nothing any more. False if it was not attached."""
-        if self._connections.pop(connection, None) is None:
-            return False
-        self._context.unwatch(connection)
-        return True
+        for device in self._devices.values():
+            if device.connection is connection:
+                device.connection = None
+                device.dirty = True  # it is to be known when it was last seen
+                self._context.unwatch(connection)
+                return True
+        return False
 
     def see(self, event: Event) -> None:
         """An event is being released, or turns out to have been before."""
         self._live.take(event)
 
-    def deliver(self, frame: bytes, seq: int | None) -> None:
-        """Send a frame to every connection."""
-        deliver = Deliver(self._context.user, frame, seq, self._context.incarnation)
-        for connection in self._connections:
-            # A refusal is counted at the connection's mailbox; the connection sees the missing seq and closes.
-            connection.tell(deliver)
+    def live(self) -> tuple[bytes, ...]:
+        """Frames that give the text so far of each answer in progress."""
+        return self._live.frames(self._context.services.stamps.stamp)
 
-    def acked(self, seq: int, released: int) -> int:
-        """A client has processed everything up to `seq`: how many events no client had acknowledged before."""
-        news = min(seq, released) - self._acked
-        self._acked = max(self._acked, min(seq, released))
-        return max(0, news)
+    def deliver(self, frame: bytes, seq: int | None, event: Event | None = None) -> None:
+        """Send a frame to every connection; `event` is what an ephemeral one says."""
+        deliver = Deliver(self._context.user, frame, seq, self._context.incarnation, event)
+        for device in self._devices.values():
+            if device.connection is not None:
+                # A refusal is counted at the connection's mailbox; the connection sees the missing seq and closes.
+                device.connection.tell(deliver)
+
+    def replayed_from(self) -> int | None:
+        """The first event that has to stay in the log because a client is being sent it."""
+        since = self._context.now() - REPLAY_KEPT
+        return min(
+            (
+                device.replay_from
+                for device in self._devices.values()
+                if device.connection is not None
+                and device.replay_from
+                and device.attached_at > since
+                and device.acked < device.joined
+            ),
+            default=None,
+        )
+
+    # --- how far they are
+
+    def acked(self, before_and_after: tuple[int, int]) -> None:
+        """A client has acknowledged what lies between."""
+        new = self.coverage.add(*before_and_after)
+        if new:
+            self._context.continuity.acknowledged += new
+            self._context.services.counters.events_delivered += new
+            self._context.silence.settle()
+
+    def take_dirty(self, epoch: str, seen: float) -> tuple[Cursor, ...]:
+        """What is to be stored. It counts as stored until `not_stored`."""
+        dirty = [device for device in self._devices.values() if device.dirty and device.client_id]
+        for device in dirty:
+            device.dirty = False
+        return tuple(device.cursor(self._context.user, epoch, seen) for device in dirty)
+
+    def not_stored(self, cursors: tuple[Cursor, ...]) -> None:
+        """Storage did not take these."""
+        for cursor in cursors:
+            device = self._devices.get(cursor.client_id)
+            if device is not None:
+                device.dirty = True
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything is to be stored."""
+        return any(device.dirty and device.client_id for device in self._devices.values())
+
+    def tidy(self) -> None:
+        """Let go of those who have gone and whose position is stored. Who polls may come again: storage knows it."""
+        gone = [d.client_id for d in self._devices.values() if d.connection is None and not d.dirty and d.client_id]
+        for client_id in gone:
+            del self._devices[client_id]
+
+    def tidy_order(self) -> None:
+        """Let go of the order of hellos of those who have gone long ago."""
+        newest = self._context.continuity.newest
+        before = self._context.now() - ORDER_KEPT
+        for client_id in [each for each, at in newest.items() if at < before and each not in self._devices]:
+            del newest[client_id]

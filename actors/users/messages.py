@@ -8,9 +8,12 @@ from typing import Any
 import attrs
 
 from actors.protocol.codes import ErrorCode
+from actors.protocol.commands import Resume
 from actors.protocol.decode import Command
 from actors.protocol.events import Event
 from actors.storage.interface import Effect
+from actors.users.continuity import Continuity
+from actors.users.resuming import Plan
 from runtime import Ref
 
 
@@ -57,11 +60,37 @@ class Sync:
 
 
 @attrs.frozen
+class Back:
+    """A connection was attached to an earlier incarnation of the context.
+
+    Attributes:
+        sent: the last event that was given out to it.
+        acked: the highest ack that came on it; None if none did.
+    """
+
+    sent: int
+    acked: int | None
+
+
+@attrs.frozen
 class Attach:
-    """A connection wants this user's events from now on. Answered with `Attached`, or refused with `CommandError`."""
+    """A connection wants this user's events from now on, and takes the place of an older one of the same client.
+
+    Answered with `Attached`, or refused with `CommandError`, or with `Replaced` where there is a newer one.
+
+    Attributes:
+        connection: who asks.
+        client_id: of its client.
+        hello_at: when its hello was heard (trio's clock).
+        resume: how far the client says that it is.
+        back: where this is not the first time; nothing is resumed then.
+    """
 
     connection: Ref[Any]
     client_id: str
+    hello_at: float = 0.0
+    resume: Resume | None = None
+    back: Back | None = None
 
 
 @attrs.frozen
@@ -74,6 +103,8 @@ class Attached:
         seq: the last event before the live ones.
         live: frames that give the text so far of each answer in progress.
         incarnation: of the context; what an earlier one has delivered is in the log, or was overtaken by `live`.
+        plan: where the client begins; None where it is back.
+        counts: where what is sent to this user is counted.
     """
 
     epoch: str
@@ -81,6 +112,13 @@ class Attached:
     seq: int
     live: tuple[bytes, ...]
     incarnation: int = 0
+    plan: Plan | None = None
+    counts: Continuity = attrs.field(factory=Continuity)
+
+
+@attrs.frozen
+class Replaced:
+    """To a connection: a newer one of the same client has taken its place. Nothing from it counts any more."""
 
 
 @attrs.frozen
@@ -99,34 +137,79 @@ class Deliver:
         frame: the bytes to write.
         seq: position in the user's log; None for an ephemeral event.
         incarnation: of the context that sends it.
+        event: what the frame says, where it is ephemeral: a connection whose client lags lets newer ones replace it.
     """
 
     owner: str
     frame: bytes
     seq: int | None
     incarnation: int = 0
+    event: Event | None = None
 
 
 @attrs.frozen
 class Acked:
-    """From a connection: its client has processed every event up to `seq`."""
+    """From a connection: its client has processed every event up to `seq`. `hello_at` as in `Attach`."""
+
+    client_id: str
+    seq: int
+    hello_at: float = 0.0
+
+
+@attrs.frozen
+class Acknowledge:
+    """Over HTTP: the same. Answered True when it is on the disk, or refused with `CommandError`.
+
+    `client_id`: empty for one who does not say who it is; then there is nothing to be stored.
+    """
 
     client_id: str
     seq: int
 
 
 @attrs.frozen
+class Poll:
+    """Over HTTP: where does this client go on? Answered with `Polled`, or refused with `CommandError`.
+
+    `client_id` as in `Acknowledge`; `resume`, how far it says that it is, counts as an ack.
+    """
+
+    client_id: str
+    resume: Resume | None
+
+
+@attrs.frozen
+class Polled:
+    """How the user's log stands, where the client begins in it, and where what is sent to it is counted."""
+
+    epoch: str
+    seq: int
+    plan: Plan
+    counts: Continuity
+
+
+@attrs.frozen
 class AwaitNews:
-    """Answered True when the user's log has an event after `seq`, at once if it has one already."""
+    """Answered True when the user's log has an event after `seq`, at once if it has one already.
+
+    Answered False when the same client asks again, or has a WebSocket: nobody waits for this answer any more.
+    """
 
     seq: int
+    client_id: str = ""
 
 
 @attrs.frozen
 class Handle:
-    """A command of this user. Answered with the reply's metadata (a dict), or refused with `CommandError`."""
+    """A command of this user. Answered with the reply's metadata (a dict), or refused with `CommandError`.
+
+    From a connection it names the client and when its hello was heard, and is refused with `Replaced` where a newer
+    one has taken the connection's place.
+    """
 
     command: Command
+    client_id: str = ""
+    hello_at: float = 0.0
 
 
 @attrs.frozen

@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import msgspec
 from msgspec import UNSET
 
 from actors.protocol.codes import ErrorCode
-from actors.protocol.commands import CancelRun, GetRun, ListRuns, StartRun
+from actors.protocol.commands import CancelRun, GetRun, ListRuns, PauseRun, ResumeRun, StartRun
 from actors.protocol.event_types import RUN_ENDS, EventType, RunStatus
 from actors.protocol.events import Event, caused_by
 from actors.protocol.run_events import run_status
 from actors.storage.interface import PutState
+from actors.storage.journal import FindReply
 from actors.users.keys import OPEN, RUNS, default_session, run_key
 from actors.users.messages import CommandError, Item, OutcomeUnknown
 from actors.users.reading import ReadRun, ReadRuns
 from actors.users.repeats import Repeats
-from actors.workflows.messages import CancelSteps
 from actors.workflows.messages import StartRun as StartRunActor
+from actors.workflows.messages import Steer
+from actors.workflows.orders import Order
 from actors.workflows.record import RunRecord, encode_record, new_record, shown
 from runtime import Refused, Replied
 
@@ -32,8 +35,8 @@ if TYPE_CHECKING:
 
 READ_WITHIN: Final = 10.0
 START_WITHIN: Final = 30.0
-CANCEL_WITHIN: Final = 30.0
-"""Seconds in which a run must have recorded that it is cancelled, crashes and restarts of its actor included."""
+STEER_WITHIN: Final = 30.0
+"""Seconds in which a run must have recorded an order, crashes and restarts of its actor included."""
 ASK_AGAIN: Final = 0.2
 """Seconds before the runs' supervisor or a run, which did not take an order, is asked again."""
 
@@ -47,7 +50,7 @@ class ActiveRun:
 
 
 class RunCommands:
-    """start_run, cancel_run, get_run and list_runs of one user."""
+    """start_run, cancel_run, pause_run, resume_run, get_run and list_runs of one user."""
 
     def __init__(self, context: UserContext) -> None:
         self._context = context
@@ -115,7 +118,15 @@ class RunCommands:
         if busy is not None:
             return CommandError(ErrorCode.ALREADY_RUNNING, details={"run_id": busy})
         stamps = context.services.stamps
-        return new_record(context.user, stamps.id(), session_id, workflow, command.content, stamps.stamp().timestamp)
+        return new_record(
+            context.user,
+            stamps.id(),
+            session_id,
+            workflow,
+            command.content,
+            stamps.stamp().timestamp,
+            body.options,
+        )
 
     def _commit(self, command: Command, record: RunRecord) -> None:
         context = self._context
@@ -163,27 +174,23 @@ class RunCommands:
 
         context.request(context.services.runs, StartRunActor(context.user, run_id), START_WITHIN, tag=started)
 
-    # --- cancel_run
+    # --- cancel_run, pause_run, resume_run
 
-    def cancel(self, command: Command) -> object:
-        """Answered with the status as it is, once the order is committed; `run_status` cancelled follows when all has
-        stopped."""
-        self._repeats.begin(command, self._cancel)
+    def steer(self, command: Command) -> object:
+        """Answered with the status as it is, once the order is committed; its effects follow when their time comes."""
+        self._repeats.begin(command, self._steer)
         return None
 
-    def _cancel(self, command: Command) -> None:
+    def _steer(self, command: Command) -> None:
         body = command.body
-        assert isinstance(body, CancelRun)
-        active = self._active.get(body.run_id)
+        assert isinstance(body, CancelRun | PauseRun | ResumeRun)
         if not self._known:
             self._repeats.settle(command.id, Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
-            return
-        if active is None:
+        elif body.run_id not in self._active:
             self._settle_with_status(command, body.run_id)
-            return
-        answer = {"run_id": body.run_id, "status": active.status.value}
-        agent = None if body.agent_name is UNSET else body.agent_name
-        _Cancelling(self._context, self._repeats, command, body.run_id, agent, answer).locate()
+        else:
+            agent = None if body.agent_name is UNSET else body.agent_name
+            _Steering(self._context, self._repeats, command, body.run_id, ORDERS[type(body)], agent).locate()
 
     def _settle_with_status(self, command: Command, run_id: str) -> None:
         """The run has ended, or never was: nothing is done, and nothing kept."""
@@ -249,25 +256,25 @@ class RunCommands:
         return None
 
 
-class _Cancelling:
-    """One cancel_run on its way to the run, over crashes of the run's actor: the order may be given again."""
+ORDERS: Final[dict[type, Order]] = {
+    CancelRun: Order.CANCEL,
+    PauseRun: Order.PAUSE,
+    ResumeRun: Order.RESUME,
+}
+
+
+class _Steering:
+    """One order on its way to the run, over crashes of the run's actor: it may be given again."""
 
     def __init__(
-        self,
-        context: UserContext,
-        repeats: Repeats,
-        command: Command,
-        run_id: str,
-        agent: str | None,
-        answer: dict[str, Any],
+        self, context: UserContext, repeats: Repeats, command: Command, run_id: str, order: Order, agent: str | None
     ) -> None:
         self._context = context
         self._repeats = repeats
         self._command = command
         self._run_id = run_id
-        self._answer = answer
-        self._order = CancelSteps(agent, (repeats.keep(command, answer),), command.id)
-        self._until = context.now() + CANCEL_WITHIN
+        self._order = Steer(order, agent, repeats.keep(command, {"run_id": run_id}), command.id)
+        self._until = context.now() + STEER_WITHIN
 
     def locate(self) -> None:
         """A run that was only just accepted may not have an actor yet."""
@@ -287,11 +294,22 @@ class _Cancelling:
         elif replied.error is not None:
             self._again()
         else:
-            self._repeats.settle(self._command.id, self._answer)
+            self._repeats.settle(self._command.id, {"run_id": self._run_id, "status": replied.value})
 
     def _again(self) -> None:
         if self._context.now() >= self._until:
             # Perhaps it was recorded. The next repeat begins anew, and finds what was kept, if anything was.
             self._repeats.settle(self._command.id, Refused(OutcomeUnknown()))
         else:
-            self._context.later(("cancel", self._command.id), ASK_AGAIN, self.locate)
+            self._context.later(("steer", self._command.id), ASK_AGAIN, self._look)
+
+    def _look(self) -> None:
+        """The run may have recorded the order and crashed before it could say so: then the answer is kept."""
+        query = FindReply(self._context.user, self._command.id)
+        self._context.request(self._context.services.journal, query, READ_WITHIN, tag=self._looked)
+
+    def _looked(self, replied: Replied) -> None:
+        if replied.error is None and replied.value is not None:
+            self._repeats.settle(self._command.id, msgspec.json.decode(replied.value.reply))
+        else:
+            self.locate()

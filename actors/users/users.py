@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors.users.context import ContextSettings, Services, UserContext
+from actors.users.continuity import Continuity
 from actors.users.keys import actor_name
 from actors.users.messages import Locate
 from runtime import Mailbox
@@ -34,7 +35,9 @@ class Users(DynamicSupervisor):
         return await super().receive(message)
 
     def _spec(self, user: str, name: str) -> ChildSpec:
+        continuity = Continuity()  # outlives the context's crashes
+
         def make() -> UserContext:
-            return UserContext(user, self._settings, self._services())
+            return UserContext(user, self._settings, self._services(), continuity)
 
         return ChildSpec(name, make, mailbox=CONTEXT_MAILBOX, restart=Restart.TRANSIENT)

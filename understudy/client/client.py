@@ -207,10 +207,11 @@ async def open_client(
 
     It reconnects by the rules of PROTOCOL.md, "Closing"; after three WebSockets in a row that did not come about it
     polls over HTTP as well, until one does. `token` is one, or a function that gets one, asked again when it has
-    expired. `client_id` and `resume` take up where an earlier client left off; by default it is a new one, from the
-    log's top. `queue_bytes` and `queue_seconds` bound the commands without an answer. `connect_within` (seconds) bounds
-    one try. `on_state` is called with every change of state, and must neither wait nor raise. Jitter and ids come from
-    `rng`. `dial` opens the byte stream of a WebSocket, `http` carries the polling.
+    expired. `client_id` and `resume` take up where an earlier client left off, a `client_id` alone behind the last
+    event that was acknowledged in its name; by default it is a new one, from the log's top. `queue_bytes` and
+    `queue_seconds` bound the commands without an answer. `connect_within` (seconds) bounds one try. `on_state` is
+    called with every change of state, and must neither wait nor raise. Jitter and ids come from `rng`. `dial` opens the
+    byte stream of a WebSocket, `http` carries the polling.
 
     Raises ValueError for an address that is none. What the block raises comes out as it is, in no group. Leaving the
     block normally acknowledges the event in hand, lets commands just given get out, and closes with 1000; what is still

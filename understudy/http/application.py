@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders
 
-from understudy.http import description, later, pages, polling, probes, runs, supervisors
+from understudy.http import description, drain, engines, later, pages, polling, probes, runs, supervisors, websockets
 from understudy.http.failures import exception_handlers
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def build_app(sources: Sources) -> ASGIFramework:
 
 def _described(sources: Sources) -> list[HTTPRouteHandler]:
     """The routes that stand in the OpenAPI document. Made anew for each application: they belong to one."""
-    return [*probes.routes(sources), *supervisors.routes(sources), *polling.routes(sources), *runs.routes(sources)]
+    parts = (probes, supervisors, polling, runs, websockets, drain, engines)
+    return [route for part in parts for route in part.routes(sources)]
 
 
 def _finish(counters: DaemonCounters) -> BeforeMessageSendHookHandler:

@@ -10,15 +10,13 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.params import Parameter
 from msgspec import Raw
 
-from actors.gateway.rules import plan_resume
 from actors.protocol.codes import ERRORS, ErrorCode
-from actors.protocol.commands import ACK, HEARTBEAT, HELLO, Ack, Resume
+from actors.protocol.commands import ACK, HEARTBEAT, HELLO, STARTS_WORK, Ack, Resume
 from actors.protocol.connection_events import error, heartbeat, reply
 from actors.protocol.decode import Command, Rejected, decode
 from actors.protocol.events import Event, encode, with_seq
-from actors.storage.interface import Position, Stored
-from actors.storage.journal import Read, Top
-from actors.users.messages import Acked, Attached, AwaitNews, CommandError, Handle, Locate
+from actors.storage.attending import Page, ReadPage
+from actors.users.messages import Acknowledge, AwaitNews, CommandError, Handle, Locate, Poll, Polled
 from runtime import ActorError, Refused, TimedOut
 from understudy.http.failures import RequestRefused
 
@@ -34,6 +32,7 @@ PAGE: Final = 500
 LONGEST_WAIT: Final = 25.0
 ASK_WITHIN: Final = 10.0
 HANDLE_WITHIN: Final = 60.0
+DRAINED_WITHIN: Final = 10.0
 JSON: Final = MediaType.JSON
 
 
@@ -64,28 +63,39 @@ class Polling:
         ref: Ref[Any] = await self._ask("/users", Locate(user))
         return ref
 
-    async def events(self, user: str, client_id: str | None, resume: Resume | None, wait: float) -> Events:
+    async def _say(self, context: Ref[Any], question: object) -> Any:
+        """Ask a user's context what it may refuse with a `CommandError`."""
+        try:
+            return await context.ask(question, ASK_WITHIN)
+        except ActorError:
+            raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1) from None
+
+    async def events(self, user: str, client_id: str, resume: Resume | None, wait: float) -> Events:
         """The events after a position, by the rules of resuming; waits for one if there is none."""
-        position: Position = await self._ask("/storage", Top(user))
-        plan = plan_resume(resume, Attached(position.epoch, position.first, position.seq, (), 0))
-        if resume is None or not plan.resumed:
-            return Events(position.epoch, position.seq, plan.resumed, [])
         context = await self.context(user)
-        if client_id is not None:
-            context.tell(Acked(client_id, resume.seq))
-        if position.seq == resume.seq and wait > 0:
+        polled: Polled = await self._say(context, Poll(client_id, resume))
+        after = polled.plan.after
+        if not polled.plan.resumed:
+            return Events(polled.epoch, polled.seq, False, [])
+        if polled.seq == after and wait > 0:
             try:
-                await context.ask(AwaitNews(resume.seq), wait)
+                news = await context.ask(AwaitNews(after, client_id), wait)
             except TimedOut:
-                return Events(position.epoch, position.seq, True, [])
+                news = False
             except ActorError:
                 raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1) from None
-        page: list[Stored] = await self._ask("/storage", Read(user, resume.seq, PAGE))
-        top = max([position.seq, *(stored.seq for stored in page)])
-        return Events(position.epoch, top, True, [Raw(with_seq(stored.body, stored.seq)) for stored in page])
+            if not news:
+                return Events(polled.epoch, polled.seq, True, [])
+        page: Page = await self._ask("/storage", ReadPage(user, after, PAGE))
+        log = page.position
+        if log.epoch != polled.epoch or log.first > after + 1:  # it was cut meanwhile: never a part that looks whole
+            return Events(log.epoch, log.seq, False, [])
+        polled.counts.sent += len(page.events)
+        self._sources.counters.events_sent += len(page.events)
+        return Events(log.epoch, log.seq, True, [Raw(with_seq(stored.body, stored.seq)) for stored in page.events])
 
-    async def command(self, user: str, body: str) -> tuple[int, Event]:
-        """Carry out one command: the status and the `reply` or `error`."""
+    async def command(self, user: str, body: str, client_id: str = "") -> tuple[int, Event]:
+        """Carry out one command: the status and the `reply` or `error`. An ack is one of the client `client_id`."""
         try:
             command = decode(body)
         except Rejected as rejected:
@@ -98,11 +108,25 @@ class Polling:
             return 200, heartbeat(stamps.stamp(), reply_to=command.id, server_time=stamps.wall())
         if command.type == ACK:
             assert isinstance(command.body, Ack)
-            (await self.context(user)).tell(Acked("", command.body.seq))
-            return 200, reply(self._sources.stamps.stamp(), reply_to=command.id, metadata={})
+            return await self._acknowledge(user, command.id, Acknowledge(client_id, command.body.seq))
         if command.body is None:
             return self._refused(ErrorCode.UNAVAILABLE, command.id)
+        if command.type in STARTS_WORK and self._sources.phase() == "draining":
+            return self._refused(ErrorCode.UNAVAILABLE, command.id, retry_after=DRAINED_WITHIN)
         return await self._handle(user, command)
+
+    async def _acknowledge(self, user: str, command_id: str, acknowledge: Acknowledge) -> tuple[int, Event]:
+        context = await self.context(user)
+        try:
+            await context.ask(acknowledge, HANDLE_WITHIN)
+        except Refused as refused:
+            why = refused.reason
+            if not isinstance(why, CommandError):
+                raise RequestRefused(ErrorCode.INTERNAL) from None
+            return self._refused(why.code, command_id, content=why.content, retry_after=why.retry_after)
+        except ActorError:
+            raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1) from None
+        return 200, reply(self._sources.stamps.stamp(), reply_to=command_id, metadata={})
 
     async def _handle(self, user: str, command: Command) -> tuple[int, Event]:
         context = await self.context(user)
@@ -151,7 +175,7 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
                 ErrorCode.INVALID_FIELDS, fields={missing: f"{missing} is needed: a position is an epoch and a seq."}
             )
         resume = None if epoch is None or after is None else Resume(epoch, after)
-        found = await polling.events(caller.user_id, client_id, resume, wait)
+        found = await polling.events(caller.user_id, client_id or "", resume, wait)
         return Response(msgspec.json.encode(found), media_type=JSON)
 
     @post(
@@ -161,13 +185,16 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
         operation_id="command",
         tags=["events"],
     )
-    async def command(request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def command(
+        request: Request[Any, Any, Any],
+        client_id: Annotated[str | None, Parameter(min_length=1, max_length=200)] = None,
+    ) -> Response[bytes]:
         caller = sources.identify(request.headers)
         try:
             body = (await request.body()).decode()
         except UnicodeDecodeError:
             raise RequestRefused(ErrorCode.BAD_REQUEST, "This request is not UTF-8.") from None
-        status, event = await polling.command(caller.user_id, body)
+        status, event = await polling.command(caller.user_id, body, client_id or "")
         return Response(encode(event), status_code=status, media_type=JSON)
 
     return [events, command]

@@ -11,6 +11,10 @@ from litestar.params import FromPath, FromQuery, JSONBody, Parameter
 
 from actors.protocol.codes import ErrorCode
 from actors.protocol.event_types import EventType
+from actors.workflows.messages import SteerAll
+from actors.workflows.orders import Order
+from runtime import ActorError
+from understudy.http.callers import operators_only
 from understudy.http.failures import RequestRefused
 from understudy.http.polling import Polling
 from understudy.http.sources import RateLimits
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from understudy.http.sources import Sources
 
 IDEMPOTENCY_KEY: Final = "idempotency-key"
+STEER_WITHIN: Final = 40.0
 
 
 @attrs.frozen(slots=False)
@@ -50,6 +55,14 @@ class NewRun:
 
     brief: str
     workflow: str = "delivery"
+    options: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(slots=False)
+class Steered:
+    """How many runs have recorded an order."""
+
+    runs: int
 
 
 def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
@@ -99,7 +112,7 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
 
     @post("/api/runs", status_code=201, summary="Start a run", operation_id="start_run", tags=["runs"])
     async def start(request: Request[Any, Any, Any], data: JSONBody[NewRun]) -> dict[str, Any]:
-        return await carry_out(request, "start_run", {"workflow": data.workflow}, data.brief)
+        return await carry_out(request, "start_run", {"workflow": data.workflow, "options": data.options}, data.brief)
 
     @get("/api/runs/{run_id:str}", summary="One run as it stands", operation_id="run", tags=["runs"])
     async def run(request: Request[Any, Any, Any], run_id: FromPath[str]) -> dict[str, Any]:
@@ -115,8 +128,36 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     async def cancel(request: Request[Any, Any, Any], run_id: FromPath[str]) -> dict[str, Any]:
         return await carry_out(request, "cancel_run", {"run_id": run_id})
 
+    async def steer_all(order: Order) -> Steered:
+        try:
+            return Steered(await sources.system.ref("/runs").ask(SteerAll(order), STEER_WITHIN))
+        except ActorError:
+            raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1) from None
+
+    @post(
+        "/api/runs/pause",
+        status_code=200,
+        summary="Pause every run, of every user",
+        operation_id="pause_runs",
+        tags=["runs"],
+        guards=[operators_only(sources.identify)],
+    )
+    async def pause_all() -> Steered:
+        return await steer_all(Order.PAUSE)
+
+    @post(
+        "/api/runs/resume",
+        status_code=200,
+        summary="Resume every run, of every user",
+        operation_id="resume_runs",
+        tags=["runs"],
+        guards=[operators_only(sources.identify)],
+    )
+    async def resume_all() -> Steered:
+        return await steer_all(Order.RESUME)
+
     @get("/api/rate-limits", summary="Model endpoints against their limits", operation_id="rate_limits", tags=["runs"])
     async def rate_limits() -> list[RateLimits]:
         return list(await sources.rate_limits())
 
-    return [workflows, runs, start, run, cancel, rate_limits]
+    return [workflows, runs, start, run, cancel, pause_all, resume_all, rate_limits]

@@ -15,6 +15,7 @@ from understudy.logs import scrub_text
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from actors.engines.routing import EngineName
     from actors.protocol.stamps import Stamps
     from actors.workflows.definitions import WorkflowDefinition
     from runtime import System
@@ -33,7 +34,13 @@ class Check:
 
 @attrs.frozen(slots=False)
 class RateLimits:
-    """One model endpoint. Requests and tokens are those of the last minute; a limit is left out where there is none."""
+    """One model endpoint, measured.
+
+    Requests and tokens are those of the last minute; a limit is left out where there is none, and `source` says where
+    the limits come from (configured, provider, adaptive, default or none). Waiting times are of the last 500 grants, in
+    milliseconds; counts since the daemon started. `state` is closed while the model is asked, open while it is left
+    alone, and probing.
+    """
 
     model: str
     state: str
@@ -41,8 +48,16 @@ class RateLimits:
     tokens: int
     in_flight: int
     waiting: int
+    waiting_users: int
+    waiting_limit: int
     parked_seconds: float
     source: str
+    granted: int
+    turned_away: int
+    throttled: int
+    wait_mean_ms: float
+    wait_p95_ms: float
+    wait_longest_ms: float
     requests_limit: int | UnsetType = UNSET
     tokens_limit: int | UnsetType = UNSET
     in_flight_limit: int | UnsetType = UNSET
@@ -66,6 +81,8 @@ class Sources:
         stamps: where the ids and times of replies come from.
         workflows: what a run may follow.
         rate_limits: each model endpoint against its limits.
+        engine_timeout: seconds that an execution at an engine is given whose sender does not say.
+        drain: begins to drain the daemon; takes who wants it, gives the seconds until it has ended.
         required: the parts without which the daemon is not ready; any other that is unavailable makes it degraded.
     """
 
@@ -83,3 +100,5 @@ class Sources:
     identify: Callable[[Mapping[str, str]], Caller] = in_development
     scrub: Callable[[str], str] = scrub_text
     required: frozenset[str] = frozenset({"storage"})
+    drain: Callable[[str], float] | None = None
+    engine_timeout: Callable[[EngineName], float] = lambda _: 60.0

@@ -231,6 +231,17 @@ def test_a_newer_schema_is_not_touched(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_an_older_schema_is_not_touched(path: Path) -> None:
+    fill(path)
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {VERSION - 1}")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(DatabaseForeign, match="older version"):
+        open_database(path)
+    assert path.read_bytes() == before
+
+
 def test_a_place_where_no_database_can_be_made(tmp_path: Path) -> None:
     with pytest.raises(DataDirectoryUnusable, match="missing"):
         open_database(tmp_path / "missing" / "understudy.db")
@@ -306,3 +317,29 @@ def test_what_an_error_means_for_a_commit(
 def test_an_error_without_a_code() -> None:
     assert failures.primary_code(sqlite3.ProgrammingError("x")) == sqlite3.SQLITE_ERROR
     assert failures.describe(sqlite3.ProgrammingError("x")) == "x (ProgrammingError)"
+
+
+def test_probing_finds_a_full_disk_and_leaves_nothing(path: Path) -> None:
+    """An empty transaction would find nothing."""
+    full = open_database(path, max_pages=20)
+    full.append(())
+    with pytest.raises(CommitFailed, match="SQLITE_FULL"):
+        full.probe()
+    assert full.append([event("small")])[0].seqs == (("ann", 1),)
+    full.close()
+    database = open_database(path)
+    database.probe()
+    assert database.list_state("probe") == []
+    size = path.stat().st_size
+    for _ in range(5):
+        database.probe()
+    database.close()
+    assert path.stat().st_size <= size + 300_000  # the room is used again and again
+
+
+def test_a_probe_that_a_kill_cut_in_two_is_finished_by_the_next(path: Path) -> None:
+    database = open_database(path)
+    database.append([Record("left", None, (), (PutState("probe", "room", b"x"),))])
+    database.probe()
+    assert database.list_state("probe") == []
+    database.close()

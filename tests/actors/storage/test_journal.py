@@ -15,9 +15,10 @@ import trio
 import trio.testing
 
 from actors.storage import journal as journal_module
+from actors.storage.attending import Arrive, MoveCursors, ReadPage, Wake
 from actors.storage.database import Database
 from actors.storage.errors import CommitFailed, CommitUnknown, DatabaseDamaged, DatabaseUnavailable, StorageError
-from actors.storage.interface import Appended, KeepReply, Position, PutState, Record, Stored, Trimmed
+from actors.storage.interface import Appended, Arrival, Cursor, KeepReply, Position, PutState, Record, Stored, Trimmed
 from actors.storage.journal import (
     Append,
     FindReply,
@@ -52,31 +53,38 @@ def append(*names: str, user: str = "ada") -> Append:
 class Faulty:
     """A database that fails where a test says, and notes what it was asked.
 
-    `faults`: for each of the next appends with something in it, an error to raise, before or after it was done.
+    `faults`: for each of the next appends, an error to raise, before or after it was done.
     """
 
     def __init__(self, inner: Database, notes: Notes) -> None:
         self.inner = inner
         self.notes = notes
 
-    def append(self, records: Sequence[Record]) -> list[Appended]:
+    def append(self, records: Sequence[Record], moves: Sequence[Cursor] = ()) -> list[Appended]:
         notes = self.notes
         notes.threads.add(threading.get_ident())
         if not records:
             notes.probes += 1
             if notes.unwritable is not None:
                 raise notes.unwritable
-            return self.inner.append(records)
+            return self.inner.append(records, moves)
         notes.began.set()
         notes.go_on.wait(WITHIN)
         notes.transactions.append([each.event_id for each in records])
         fault = notes.faults.pop(0) if notes.faults else None
         if fault is None:
-            return self.inner.append(records)
+            return self.inner.append(records, moves)
         error, done = fault
         if done:
-            self.inner.append(records)
+            self.inner.append(records, moves)
         raise error
+
+    def probe(self) -> None:
+        self.notes.threads.add(threading.get_ident())
+        self.notes.probes += 1
+        if self.notes.unwritable is not None:
+            raise self.notes.unwritable
+        self.inner.probe()
 
     def reopen(self) -> None:
         self.notes.reopened += 1
@@ -161,6 +169,17 @@ class Bench:
             self.notes.go_on.set()
         return answers
 
+    def commits(self) -> Callable[[], int]:
+        """Tells how many transactions have been committed since."""
+        counted = [0]
+        connection = self.system.ref("/storage").target.actor._storage.inner._connection
+
+        def trace(statement: str) -> None:
+            counted[0] += statement == "COMMIT"
+
+        connection.set_trace_callback(trace)
+        return lambda: counted[0]
+
     def log(self, user: str = "ada") -> list[str]:
         """The log on the disk, read by somebody else."""
         other = Database(self.path, random=random.Random(1), wall_clock=time.time)
@@ -183,7 +202,7 @@ async def bench(
         return Faulty(Database(path, random=random.Random(7), wall_clock=lambda: clock), notes)
 
     async with open_system(Spec("root", Restarter), report=reports.append) as system:
-        spec = Spec("storage", lambda: Journal(open_storage or opens), mailbox=Mailbox(10_000))  # type: ignore[arg-type]
+        spec = Spec("storage", lambda: Journal(open_storage or opens), mailbox=Mailbox(10_000))
         system.root.actor.start_child(spec)  # type: ignore[union-attr]
         here = Bench(system, notes, reports, path)
         if wait:
@@ -261,6 +280,90 @@ class TestCommitting:
             assert here.log("u3-") == [f"u3-{number}" for number in range(20)]
 
 
+class TestClients:
+    async def test_who_comes_is_known_from_then_on(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as here:
+            await here.ask(append("a"))
+            first = await here.ask(Arrive(Arrival("ada", "c", 5.0)))
+            assert (first.position.seq, first.cursor.came_in, first.cursor.new) == (1, 1, True)
+            assert await here.ask(MoveCursors((attrs.evolve(first.cursor, acked=1),))) is True
+            again = await here.ask(Arrive(Arrival("ada", "c", 5.0)))
+            assert (again.cursor.acked, again.cursor.new) == (1, False)
+            assert (await here.ask(Wake("ada"))).covered == []
+            page = await here.ask(ReadPage("ada", 0, 5))
+            assert (page.position.seq, [stored.seq for stored in page.events]) == (1, [1])
+
+    async def test_all_who_come_in_one_batch_share_a_commit(self, tmp_path: Path) -> None:
+        """New users and new clients, with everything that their contexts ask in between."""
+        async with bench(tmp_path) as here:
+            commits = here.commits()
+            storm: list[Any] = [
+                message
+                for n in range(40)
+                for message in (
+                    TrimLog(f"u{n}", 5000.0, 10, 10.0),
+                    Wake(f"u{n}"),
+                    ListState("s"),
+                    Arrive(Arrival(f"u{n}", "c", 5.0)),
+                )
+            ]
+            answers = await here.together(*storm)
+            assert all(answer.cursor.new for answer in answers[3::4])
+            assert commits() == 2  # the one that held the others up, and theirs
+
+    async def test_moves_before_an_arrival_are_seen_by_it_and_the_rest_goes_with_an_append(
+        self, tmp_path: Path
+    ) -> None:
+        async with bench(tmp_path) as here:
+            cursor = (await here.ask(Arrive(Arrival("ada", "c", 5.0)))).cursor
+            moved = attrs.evolve(cursor, acked=0, new=False)
+            answers = await here.together(MoveCursors((moved,)), Arrive(Arrival("ada", "c", 5.0)), append("a"))
+            assert answers[1].cursor == moved
+            commits = here.commits()
+            await here.together(MoveCursors((attrs.evolve(moved, acked=1),)), append("b"), Top("ada"))
+            assert commits() == 2
+            assert (await here.ask(Arrive(Arrival("ada", "c", 5.0)))).cursor.acked == 1
+
+    async def test_a_move_whose_append_failed_is_refused(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as here:
+            cursor = (await here.ask(Arrive(Arrival("ada", "c", 5.0)))).cursor
+            here.notes.faults = []
+            inner = here.system.ref("/storage").target.actor._storage
+            original = inner.append
+
+            def fails(records: Any, moves: Any = ()) -> Any:
+                if moves:
+                    raise CommitFailed("full")
+                return original(records, moves)
+
+            inner.append = fails
+            answers = await here.together(MoveCursors((attrs.evolve(cursor, acked=1),)), append("b"))
+            assert [answer.kind for answer in answers] == ["unavailable", "unavailable"]
+            inner.append = original
+            await here.works()
+            assert (await here.ask(Arrive(Arrival("ada", "c", 5.0)))).cursor.acked is None
+
+    @pytest.mark.parametrize("lasts", [False, True])
+    async def test_trouble_with_those_who_come(self, tmp_path: Path, lasts: bool) -> None:
+        async with bench(tmp_path) as here:
+            inner = here.system.ref("/storage").target.actor._storage
+            tries: list[int] = []
+
+            def attend(*arguments: Any) -> Any:
+                tries.append(1)
+                if lasts or len(tries) == 1:
+                    raise CommitUnknown("fsync")
+                return inner.inner.attend(*arguments)
+
+            inner.attend = attend
+            if lasts:
+                answers = await here.together(Arrive(Arrival("ada", "c", 5.0)), append("a"))
+                assert [answer.kind for answer in answers] == ["unavailable", "unavailable"]
+            else:
+                assert (await here.ask(Arrive(Arrival("ada", "c", 5.0)))).cursor.new
+            assert here.notes.reopened >= 1
+
+
 class TestTrouble:
     async def test_a_commit_that_failed_was_not_done_and_everything_behind_it_is_refused(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as here:
@@ -295,7 +398,7 @@ class TestTrouble:
     async def test_within_a_batch_what_came_before_the_trouble_is_done(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as here:
             here.notes.unwritable = CommitFailed("still full")
-            faults = [(CommitFailed("full"), False)]
+            faults: list[tuple[BaseException, bool]] = [(CommitFailed("full"), False)]
 
             async def later() -> list[Any]:
                 return await here.together(
@@ -306,10 +409,10 @@ class TestTrouble:
             inner = here.system.ref("/storage").target.actor._storage
             original = inner.append
 
-            def fails_third(records: Any) -> Any:
+            def fails_third(records: Any, moves: Any) -> Any:
                 if records and len(here.notes.transactions) == 2:
                     here.notes.faults = faults
-                return original(records)
+                return original(records, moves)
 
             inner.append = fails_third
             answers = await later()
@@ -361,10 +464,10 @@ class TestTrouble:
             inner = here.system.ref("/storage").target.actor._storage
             original = inner.append
 
-            def fails(records: Any) -> Any:
+            def fails(records: Any, moves: Any) -> Any:
                 if records and here.notes.transactions:
                     here.notes.faults = [(CommitUnknown("fsync"), False)]
-                return original(records)
+                return original(records, moves)
 
             inner.append = fails
             answers = await here.together(append("a"), append("b"), Top("ada"), append("c"), StorageStatus())
@@ -388,7 +491,7 @@ class TestTrouble:
     async def test_a_full_disk(self, tmp_path: Path) -> None:
         """A real one, as far as SQLite knows: the file may have no more pages."""
         path = tmp_path / "understudy.db"
-        pages = [40]
+        pages = [60]
 
         def opens() -> Database:
             return Database(path, random=random.Random(7), wall_clock=time.time, max_pages=pages[0])

@@ -1,4 +1,4 @@
-"""What a user's context does besides keeping the order: attaching, acknowledgements, trimming, passivation."""
+"""What a user's context does besides keeping the order: attaching, polling, trimming, passivation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actors.protocol.codes import ErrorCode
 from actors.storage.journal import TRIMMED_AT_ONCE, ListState, TrimLog
 from actors.users.context import ContextSettings
 from actors.users.keys import actor_name, default_session, run_key, runs_of
-from actors.users.messages import Acked, Attach, AwaitNews, CommandError, Detach, Emit, Item, Locate, Sync
+from actors.users.messages import Attach, AwaitNews, CommandError, Detach, Emit, Item, Locate, Sync
 from runtime import Refused, TimedOut
 from tests.support.memory_journal import MemoryStorage, Plan
 from tests.support.users_system import UsersSystem, settle, users_system, virtual
@@ -132,54 +132,6 @@ def test_a_log_that_was_replaced_makes_the_context_begin_anew() -> None:
     virtual(main)
 
 
-# --- acknowledgements
-
-
-def test_each_event_counts_as_delivered_once() -> None:
-    async def main() -> None:
-        async with users_system() as here:
-            await here.follow()
-            await here.say(*(f"d{n}" for n in range(1, 6)))
-            await trio.sleep(1)
-            for client, seq, delivered in (
-                ("a", 2, 2),
-                ("a", 2, 2),
-                ("b", 4, 4),
-                ("a", 1, 4),
-                ("b", 99, 5),
-                ("c", 5, 5),
-            ):
-                here.context.tell(Acked(client, seq))
-                await settle()
-                assert here.counters.events_delivered == delivered
-
-    virtual(main)
-
-
-def test_no_event_counts_as_delivered_twice_over_a_crash() -> None:
-    async def main() -> None:
-        async with users_system() as here:
-            await here.say("d1", "d2")
-            await trio.sleep(1)
-            here.context.tell(Acked("a", 2))
-            await settle()
-            here.plan.close_gate()
-            here.crash("/users/ada")
-            await settle()
-            here.context.tell(Acked("a", 2))  # nothing is known yet
-            await settle()
-            here.plan.gate.set()
-            await trio.sleep(1)
-            here.context.tell(Acked("b", 2))
-            await here.say("d3")
-            await trio.sleep(1)
-            here.context.tell(Acked("b", 3))
-            await settle()
-            assert here.counters.events_delivered == 3
-
-    virtual(main)
-
-
 # --- polling
 
 
@@ -215,7 +167,7 @@ def test_who_has_given_up_waiting_is_forgotten() -> None:
                 with pytest.raises(TimedOut):
                     await here.context.ask(AwaitNews(0), 1)
             actor = here.actor("/users/ada")
-            assert len(actor._awaiting) == 1
+            assert len(actor.news._waiting) == 1
             assert len(actor._cell.links.held) == 1
             await here.say("d1")
             await trio.sleep(1)

@@ -12,12 +12,13 @@ import trio
 
 from actors.protocol.codes import ErrorCode
 from actors.protocol.event_types import RunStatus
-from actors.storage.interface import KeepReply, KeptReply, PutState
+from actors.storage.interface import KeptReply, PutState
 from actors.users.context import ContextSettings
 from actors.users.keys import OPEN, RUNS, default_session, run_key
 from actors.users.messages import CommandError, Emit, Handle, Item, OutcomeUnknown
 from actors.workflows.events import RunEvents
-from actors.workflows.messages import CancelSteps, StartRun
+from actors.workflows.messages import StartRun, Steer
+from actors.workflows.orders import Order
 from actors.workflows.record import decode_record, encode_record, new_record
 from runtime import Actor, HandlerFailed, Refused
 from tests.support.memory_journal import Fault, Plan
@@ -51,7 +52,7 @@ def orders(here: UsersSystem) -> list[str]:
 class Crews(Actor):
     """Stands for the runs: every run has this one actor, which does with a cancel_run what the test says."""
 
-    def __init__(self, heard: list[Any], on_cancel: Callable[[Crews, CancelSteps], object]) -> None:
+    def __init__(self, heard: list[Any], on_cancel: Callable[[Crews, Steer], object]) -> None:
         self.heard = heard
         self.on_cancel = on_cancel
 
@@ -65,7 +66,7 @@ class TestStartRun:
         async def main() -> None:
             async with users_system() as here:
                 follower = await here.follow()
-                answer = await here.handle(start())
+                answer = await here.handle(start(metadata={"options": {"depth": 2}}))
                 run_id = answer["run_id"]
                 assert answer == {"run_id": run_id, "session_id": OWN}
                 await settle()
@@ -77,6 +78,7 @@ class TestStartRun:
                 assert (event["run_id"], event["session_id"]) == (run_id, OWN)
                 record = decode_record(here.plan.storage.state[RUNS, run_key("ada", run_id)])
                 assert (record.brief, record.status, record.user) == (BRIEF, "queued", "ada")
+                assert (record.options, record.on_restart) == ({"depth": 2}, "resume")
                 assert here.plan.storage.state[OPEN, run_key("ada", run_id)] == OWN.encode()
                 assert here.counters.events_emitted == here.counters.events_committed == 1
 
@@ -318,21 +320,23 @@ class TestCancelRun:
         async def main() -> None:
             heard: list[Any] = []
 
-            def commit(crew: Crews, order: CancelSteps) -> object:
-                here.plan.storage.replies["ada", "c2"] = kept(order)
-                return True
+            def commit(crew: Crews, order: Steer) -> object:
+                here.plan.storage.replies["ada", "c2"] = kept(order, "queued")
+                return "queued"
 
             async with users_system(runs=lambda: Crews(heard, commit)) as here:
                 run_id = (await here.handle(start()))["run_id"]
                 answer = await here.handle(cancel(run_id, agent_name="Analyst"))
                 assert answer == {"run_id": run_id, "status": "queued"}
-                (order,) = [message for message in heard if isinstance(message, CancelSteps)]
+                (order,) = [message for message in heard if isinstance(message, Steer)]
                 assert (order.agent_name, order.cause) == ("Analyst", "c2")
-                assert json.loads(order.effects[0].reply) == answer  # type: ignore[union-attr]
+                assert order.order is Order.CANCEL
+                assert order.keep is not None
+                assert order.keep.user == "ada"
                 await say_status(here, run_id, RunStatus.RUNNING)
                 assert await here.handle(cancel(run_id, agent_name="Analyst")) == answer
                 assert (await refused(here, cancel(run_id))).code is ErrorCode.CONFLICT
-                assert sum(isinstance(message, CancelSteps) for message in heard) == 1
+                assert sum(isinstance(message, Steer) for message in heard) == 1
 
         virtual(main)
 
@@ -349,11 +353,11 @@ class TestCancelRun:
     def test_nobody_cancels_the_run_of_another(self) -> None:
         async def main() -> None:
             heard: list[Any] = []
-            async with users_system(runs=lambda: Crews(heard, lambda *_: True)) as here:
+            async with users_system(runs=lambda: Crews(heard, lambda *_: "running")) as here:
                 run_id = (await here.handle(start()))["run_id"]
                 assert (await refused(here, cancel(run_id), user="bob")).code is ErrorCode.NOT_FOUND
                 assert (await refused(here, get(run_id), user="bob")).code is ErrorCode.NOT_FOUND
-                assert not any(isinstance(message, CancelSteps) for message in heard)
+                assert not any(isinstance(message, Steer) for message in heard)
 
         virtual(main)
 
@@ -370,22 +374,22 @@ class TestCancelRun:
         async def main() -> None:
             tries: list[int] = []
 
-            def crash_twice(crew: Crews, order: CancelSteps) -> object:
+            def crash_twice(crew: Crews, order: Steer) -> object:
                 tries.append(1)
                 if len(tries) < 3:
                     raise RuntimeError("planned")
-                return True
+                return "running"
 
             async with users_system(runs=lambda: Crews([], crash_twice)) as here:
                 run_id = (await here.handle(start()))["run_id"]
-                assert (await here.handle(cancel(run_id)))["status"] == "queued"
+                assert (await here.handle(cancel(run_id)))["status"] == "running"
                 assert len(tries) == 3
 
         virtual(main)
 
     def test_where_no_run_answers_nothing_is_said_of_the_outcome(self) -> None:
         async def main() -> None:
-            def crash(crew: Crews, order: CancelSteps) -> object:
+            def crash(crew: Crews, order: Steer) -> object:
                 raise RuntimeError("planned")
 
             async with users_system(runs=lambda: Crews([], crash)) as here:
@@ -395,10 +399,45 @@ class TestCancelRun:
         virtual(main)
 
 
-def kept(order: CancelSteps) -> Any:
-    (effect,) = order.effects
-    assert isinstance(effect, KeepReply)
-    return KeptReply(effect.digest, effect.reply, effect.at)
+class TestSteering:
+    @pytest.mark.parametrize(("kind", "order"), [("pause_run", Order.PAUSE), ("resume_run", Order.RESUME)])
+    def test_pause_and_resume_go_the_same_way(self, kind: str, order: Order) -> None:
+        async def main() -> None:
+            heard: list[Any] = []
+            async with users_system(runs=lambda: Crews(heard, lambda *_: "paused")) as here:
+                run_id = (await here.handle(start()))["run_id"]
+                fields = {"id": "c2", "type": kind, "metadata": {"run_id": run_id}}
+                assert await here.handle(fields) == {"run_id": run_id, "status": "paused"}
+                (steer,) = [message for message in heard if isinstance(message, Steer)]
+                assert (steer.order, steer.agent_name, steer.cause) == (order, None, "c2")
+                await say_status(here, run_id, RunStatus.COMPLETED)
+                answer = await here.handle({**fields, "id": "c3"})
+                assert answer == {"run_id": run_id, "status": "completed"}
+
+        virtual(main)
+
+    def test_an_order_that_was_recorded_before_the_run_crashed_is_not_given_again(self) -> None:
+        async def main() -> None:
+            heard: list[Any] = []
+
+            def record_and_crash(crew: Crews, order: Steer) -> object:
+                here.plan.storage.replies["ada", "c2"] = kept(order, "running")
+                raise RuntimeError("planned")
+
+            async with users_system(runs=lambda: Crews(heard, record_and_crash)) as here:
+                run_id = (await here.handle(start()))["run_id"]
+                assert await here.handle(cancel(run_id)) == {"run_id": run_id, "status": "running"}
+                assert sum(isinstance(message, Steer) for message in heard) == 1
+                assert await here.handle(cancel(run_id)) == {"run_id": run_id, "status": "running"}
+
+        virtual(main)
+
+
+def kept(order: Steer, status: str) -> Any:
+    """What the run keeps of the order's command."""
+    assert order.keep is not None
+    reply = json.dumps({**json.loads(order.keep.reply), "status": status}).encode()
+    return KeptReply(order.keep.digest, reply, order.keep.at)
 
 
 def get(run_id: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from tests.support.daemon import house
@@ -68,6 +69,33 @@ async def test_a_run_by_polling_and_another_after_the_way_back(tmp_path: Path) -
         assert one == other
         assert [each["seq"] for each in one] == list(range(1, len(one) + 1))
         assert check(one, connection=False) == []
+
+
+@pytest.mark.parametrize("polling", [False, True])
+async def test_a_client_id_alone_takes_up_where_its_last_ack_was(polling: bool, tmp_path: Path) -> None:
+    """The program ended, and its next start knows nothing but who it is."""
+
+    async def blocked(address: Address) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise OSError
+
+    async with house(tmp_path, None) as here:
+        url, dial = f"127.0.0.1:{here.port}", blocked if polling else dial_socket
+        seen: list[int | None] = []
+        with trio.fail_after(90):
+            async with open_client(url, rng=Hasty(1), user_id="ada", client_id="p", dial=dial) as client:
+                await client.until(Polling if polling else Open)
+                await client.command("start_run", content=BRIEF, metadata={"workflow": "short"})
+                async for event in client:
+                    if event.seq is not None:
+                        seen.append(event.seq)
+                    if len(seen) == 5:
+                        break  # what is in hand counts as processed
+            rest: list[Frame] = []
+            async with open_client(url, rng=Hasty(2), user_id="ada", client_id="p", dial=dial) as client:
+                await until_the_end(client, rest)
+        assert seen == [1, 2, 3, 4, 5]
+        assert [each["seq"] for each in rest] == list(range(6, 6 + len(rest)))
 
 
 async def test_what_breaks_in_the_daemon_is_not_seen_in_the_log(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_number_of_more_digits_than_python_reads():
     [
         ("[server]\n\nprot = 1\n", 'u.toml, line 3: server.prot is not a known key; did you mean "port"?'),
         ("[sever]\nport = 1\n", 'u.toml, line 1: sever is not a known key; did you mean "server"?'),
-        ("[users]\nzzz = 1\n", "u.toml, line 2: users.zzz is not a known key; known: idle_after"),
+        ("[users]\nzzz = 1\n", "u.toml, line 2: users.zzz is not a known key; known: acknowledged_within, idle_after"),
         (
             "[server]\nport = 70000\n",
             "u.toml, line 2: server.port is 70000; allowed: a whole number from 0 to 65535",
@@ -161,7 +161,7 @@ def test_a_number_of_more_digits_than_python_reads():
             '"\\u001b[31m" = 1',
             (
                 'u.toml, line 1: "\\x1b[31m" is not a known key; '
-                "known: agents, calls, connections, fallback, log, models, server, users, workflows"
+                "known: agents, calls, connections, engines, fallback, log, models, monitoring, runs, server, users, workflows"
             ),
         ),
     ],

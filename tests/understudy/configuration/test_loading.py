@@ -49,7 +49,7 @@ def test_the_shipped_defaults_stand_by_themselves():
         Path("understudy-data"),
     )
     assert settings.simulated
-    assert {str(line.source) for line in made.describe()} == {"default"}
+    assert {str(line.source) for line in made.describe()} == {"default", "derived: as runs.on_restart"}
     assert [step.agent for step in settings.workflows["delivery"].steps] == [
         "analyst",
         "architect",
@@ -143,6 +143,19 @@ def test_a_workflow_is_replaced_whole_and_others_stay():
 def test_a_workflow_that_lacks_its_steps_does_not_get_the_default_ones():
     with pytest.raises(ConfigurationError, match=r"u\.toml, line 1: workflows\.delivery\.steps is missing"):
         make('[workflows.delivery]\ntitle = "Short"\n')
+
+
+def test_what_becomes_of_runs_that_are_cut():
+    own = '[workflows.mine]\ntitle = "M"\nsteps = [{name = "a", agent = "tester"}]\n'
+    made = make(own)
+    assert (made.settings.runs.on_restart, made.settings.workflows["mine"].on_restart) == ("resume", "resume")
+    made = make('[runs]\non_restart = "fail"\n' + own + 'on_restart = "resume"\n')
+    assert made.settings.workflows["mine"].on_restart == "resume"
+    assert made.settings.workflows["delivery"].on_restart == "fail"
+    assert source(made, "workflows.mine.on_restart") == "file u.toml, line 6"
+    assert source(made, "workflows.delivery.on_restart") == "derived: as runs.on_restart"
+    with pytest.raises(ConfigurationError, match=r"u\.toml, line 6: workflows\.mine\.on_restart is .*resume, fail"):
+        make('[runs]\non_restart = "fail"\n' + own + 'on_restart = "retry"\n')
 
 
 def test_all_that_a_step_may_say():

@@ -168,9 +168,19 @@ async def test_the_openapi_document(site: Site) -> None:
     operations = {path: set(item) for path, item in document["paths"].items()}
     read = ("/health", "/ready", "/metrics", "/api/supervisors", "/api/events", "/api/workflows", "/api/runs/{run_id}")
     assert operations == {
-        **{path: {"get"} for path in (*read, "/api/rate-limits")},
+        **{path: {"get"} for path in (*read, "/api/rate-limits", "/api/websockets/stats")},
         "/api/runs": {"get", "post"},
-        **{path: {"post"} for path in ("/api/commands", "/api/runs/{run_id}/cancel", "/api/supervisors/{order}")},
+        **{
+            path: {"post"}
+            for path in (
+                "/api/commands",
+                "/api/drain",
+                "/api/runs/pause",
+                "/api/runs/resume",
+                "/api/runs/{run_id}/cancel",
+                "/api/supervisors/{order}",
+            )
+        },
     }
     schemas = document["components"]["schemas"]
     references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))

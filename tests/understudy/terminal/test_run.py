@@ -24,7 +24,7 @@ from tests.support.scripted_run import (
     whole_step,
 )
 from tests.support.scripted_server import Server, serving
-from understudy.terminal import cancel_run, run_brief
+from understudy.terminal import cancel_run, run_brief, steer_run
 
 if TYPE_CHECKING:
     from tests.support.scripted_server import Peer
@@ -495,3 +495,38 @@ async def test_cancel_run_reports_what_became_of_it() -> None:
     assert await cancel_run("ftp://x", "r1", out=out, err=err, rng=random.Random(1)) == 1
     assert await cancel_run(server.url, "r1", out=out, err=err, rng=random.Random(1)) == 1
     assert "Start it with: understudy serve" in err.getvalue()
+
+
+async def test_pause_and_resume_say_how_the_run_stood() -> None:
+    def answering(kind: str, metadata: dict[str, Any], status: str) -> Any:
+        async def script(peer: Peer) -> None:
+            await peer.welcome()
+            command = await peer.command(kind)
+            assert command["metadata"] == metadata
+            await peer.reply(command, run_id="r1", status=status)
+
+        return script
+
+    async def unknown(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.refuse(await peer.command("pause_run"), "not_found", "There is no such run.")
+
+    scripts = (
+        answering("pause_run", {"run_id": "r1"}, "running"),
+        answering("resume_run", {"run_id": "r1", "agent_name": "Tester"}, "paused"),
+        answering("resume_run", {"run_id": "r1"}, "completed"),
+        unknown,
+    )
+    orders: tuple[Any, ...] = (("pause", None), ("resume", "Tester"), ("resume", None), ("pause", None))
+    async with serving(*scripts) as server:
+        said = []
+        for order, agent in orders:
+            out, err = io.StringIO(), io.StringIO()
+            code = await steer_run(server.url, "r1", order, out=out, err=err, rng=random.Random(1), agent=agent)
+            said.append((code, out.getvalue() + err.getvalue()))
+    assert said == [
+        (0, "Told to pause: run r1. A call to a model that is under way goes on to its end.\n"),
+        (0, "Told to go on: Tester in run r1.\n"),
+        (0, "Run r1 has ended already: completed.\n"),
+        (1, "There is no such run.\n"),
+    ]

@@ -1,0 +1,37 @@
+"""What one incarnation of a user's context hands to the next, all of it in plain numbers.
+
+It is made with the context's spec, so a crash of the context leaves it alone; `kill -9` does not.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.define(eq=False)
+class Continuity:
+    """One user's counts since the daemon first heard of the user, and the order of hellos.
+
+    The counts are like those of the daemon (`DaemonCounters`): they only rise, and whoever does the thing counts it.
+
+    Attributes:
+        attempted: durable events handed to the context, repeats of the same event left out.
+        committed: of those, the ones that are in the log.
+        sent: durable events taken by connections of the user, or by answers to who polls; one event to two is two.
+        acknowledged: events that a client has acknowledged, each once, whichever client it was.
+        silent: silent failures.
+        newest: when the last hello of each client was heard (trio's clock). A connection is a client's own only if none
+            came after it: what an older one had sent before it was closed may still wait in the mailbox, also in that
+            of the next incarnation.
+    """
+
+    attempted: int = 0
+    committed: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    silent: int = 0
+    newest: dict[str, float] = attrs.field(factory=dict)
+
+    def replaced(self, client_id: str, hello_at: float) -> bool:
+        """Whether a newer hello of this client was heard than that of `hello_at`."""
+        return self.newest.get(client_id, hello_at) > hello_at

@@ -1,0 +1,47 @@
+"""`POST /api/drain`: an operator sends the daemon away, as SIGTERM does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+from litestar import Request, post
+
+from actors.protocol.codes import ErrorCode
+from understudy.http.callers import operators_only
+from understudy.http.failures import RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from litestar.handlers import HTTPRouteHandler
+
+    from understudy.http.sources import Sources
+
+
+@attrs.frozen(slots=False)
+class Draining:
+    """The daemon takes nobody in any more, sends its clients away, and has ended `within` so many seconds."""
+
+    status: Literal["draining"]
+    within: float
+
+
+def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
+    """The routes of this module."""
+
+    @post(
+        "/api/drain",
+        status_code=202,
+        guards=[operators_only(sources.identify)],
+        summary="Drain the daemon, and end it",
+        operation_id="drain",
+        tags=["operations"],
+    )
+    async def drain(request: Request[Any, Any, Any]) -> Draining:
+        if sources.drain is None:
+            raise RequestRefused(ErrorCode.UNAVAILABLE)
+        caller = sources.identify(request.headers)
+        return Draining("draining", sources.drain(f"POST /api/drain by {caller.user_id}"))
+
+    return [drain]
