@@ -13,6 +13,8 @@ from collections import Counter
 
 import attrs
 
+from actors.engines.counts import EngineCounts
+
 OTHER = "other"
 
 
@@ -32,6 +34,10 @@ class DaemonCounters:
         events_committed: of those, the ones that are in the log.
         events_sent: durable events written to a connection; one event to two connections is two.
         events_delivered: durable events that a client has acknowledged, each once, whichever client it was.
+        events_due: durable events that were committed while a client was connected that acknowledges what it gets.
+        events_due_acknowledged: of those, the ones that a client has acknowledged, in time or before it was missed.
+        silent_failures: events that should have been delivered and were not, as far as anybody knows, by kind:
+            `unacknowledged` of those that were due, `uncommitted` of those that were emitted.
         ephemeral_sent: all other frames written to a connection.
         ephemeral_merged: ephemeral events that were never written, because a newer one took their place.
         http_responses: answers over HTTP, by status.
@@ -45,6 +51,7 @@ class DaemonCounters:
         overdue_stops: times that the tree had not ended at its deadline.
         stuck: times that an actor had work and finished none of it for long.
         loop_blocks: times that the loop did not turn for long.
+        engines: what each engine has done, by its name.
     """
 
     isolation_violations: int = 0
@@ -59,6 +66,9 @@ class DaemonCounters:
     events_committed: int = 0
     events_sent: int = 0
     events_delivered: int = 0
+    events_due: int = 0
+    events_due_acknowledged: int = 0
+    silent_failures: Counter[str] = attrs.field(factory=Counter)
     ephemeral_sent: int = 0
     ephemeral_merged: int = 0
 
@@ -74,6 +84,8 @@ class DaemonCounters:
     overdue_stops: int = 0
     stuck: int = 0
     loop_blocks: int = 0
+
+    engines: dict[str, EngineCounts] = attrs.field(factory=dict)
 
     @property
     def connections_open(self) -> int:

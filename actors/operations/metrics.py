@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from actors.engines.counts import EngineCounts
     from runtime import System
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -36,6 +37,8 @@ CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 _CLOSE_CODES: Final = (NORMAL, GOING_AWAY, 1006, *CLOSES)
 _STATES: Final = ("starting", "running", "waiting", "suspended", "stopping")
+_ENGINE_STATES: Final = ("running", "degraded", "offline")
+_SILENT: Final = ("unacknowledged", "uncommitted")
 _SIMPLE: Final = (
     ("isolation_violations", "Events refused because they were about to go to a user who may not see them."),
     ("connections_opened", "WebSockets opened."),
@@ -43,6 +46,8 @@ _SIMPLE: Final = (
     ("events_committed", "Durable events in the log."),
     ("events_sent", "Durable events written to connections."),
     ("events_delivered", "Durable events acknowledged by a client."),
+    ("events_due", "Durable events committed while a client that acknowledges was connected."),
+    ("events_due_acknowledged", "Of the events that were due, those acknowledged by a client."),
     ("ephemeral_sent", "Ephemeral frames written to connections."),
     ("ephemeral_merged", "Ephemeral events that a newer one replaced."),
     ("give_ups", "Restart budgets used up."),
@@ -85,6 +90,7 @@ class Metrics:
         yield from _of_kernel(self._system)
         yield from _of_daemon(self._counters)
         yield _of_pauses(self._pauses)
+        yield from _of_engines(self._counters.engines)
 
     def _let_none_fall(self, census: Census) -> None:
         """Tell of no count less than was told before, for Prometheus would take it for a restart of the daemon.
@@ -173,9 +179,34 @@ def _of_daemon(counters: DaemonCounters) -> Iterable[Metric]:
     errors = _known(counters.command_errors, tuple(ErrorCode))
     yield _counter("command_errors", "Commands answered by an error, by its code.", "code", errors)
     yield _counter("http_responses", "Answers over HTTP, by status.", "status", counters.http_responses)
+    silent = {kind: counters.silent_failures.get(kind, 0) for kind in _SILENT}
+    yield _counter("silent_failures", "Events found not to have been delivered, by kind.", "kind", silent)
     yield _counter("crashes", "Incarnations that ended abnormally, by kind of actor.", "kind", counters.crashes)
     yield _counter("supervisor_restarts", "Restarts ordered by supervisors.", "component", counters.restarts)
     yield _counter("fallback_switches", "Changes of the target in charge.", "fallback", counters.switches)
+
+
+def _of_engines(engines: Mapping[str, EngineCounts]) -> Iterable[Metric]:
+    up = GaugeMetricFamily(
+        "understudy_engine_state", "1 for the state that the engine is in.", labels=("engine", "state")
+    )
+    executing = GaugeMetricFamily("understudy_engine_executing", "Executions under way now.", labels=("engine",))
+    queued = GaugeMetricFamily("understudy_engine_queued", "Executions that wait now.", labels=("engine",))
+    executions = CounterMetricFamily(
+        "understudy_engine_executions", "Executions by what became of them.", labels=("engine", "outcome")
+    )
+    seconds = CounterMetricFamily(
+        "understudy_engine_seconds", "Seconds from arrival to end, of completed executions.", labels=("engine",)
+    )
+    for name, engine in sorted(engines.items()):
+        for state in _ENGINE_STATES:
+            up.add_metric((name, state), int(engine.state == state))
+        executing.add_metric((name,), engine.executing)
+        queued.add_metric((name,), engine.queued)
+        for outcome in ("completed", "failed", "cancelled", "diverted", "refused"):
+            executions.add_metric((name, outcome), getattr(engine, outcome))
+        seconds.add_metric((name,), engine.milliseconds / 1000)
+    return up, executing, queued, executions, seconds
 
 
 def _of_pauses(pauses: Pauses) -> Metric:

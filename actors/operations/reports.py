@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from actors.users.silence import SilentFailure
+
 EQUAL_A_SECOND: Final = 5
 MOST_LABELS: Final = 100
 _PASSED_ON: Final = (RestartLimitReached, ChildFailed)
@@ -94,6 +96,18 @@ class ReportLog:
         fields = {"actor": blocked.path, "handling": blocked.message, "seconds": blocked.seconds}
         known = {name: value for name, value in fields.items() if value is not None}
         self._log.critical("loop blocked", **known, exception=f"Stack of the loop:\n{blocked.stack}")
+
+    def silent_failure(self, failure: SilentFailure) -> None:
+        """What the users' contexts want. It has been counted there; a person has to be told. Call it in trio's thread.
+
+        This is where an alert will be raised.
+        """
+        now = trio.current_time()
+        self._tell_untold(self._throttle.over(now))
+        fields = {"kind": failure.kind, "user": failure.user, "events": failure.events, "seconds": failure.seconds}
+        if failure.clients:
+            fields["clients"] = list(failure.clients)
+        self._line("critical", ("silent failure", failure.kind), now, **fields)
 
     def close(self) -> None:
         """Say how many reports of the last second were left out. For the end of the daemon."""

@@ -223,9 +223,9 @@ class Program:
         self.over = True
         self._changed.unpark_all()
 
-    async def line(self, words: str) -> str:
+    async def line(self, words: str, within: float = WITHIN) -> str:
         """The first line that holds these words, waited for."""
-        with trio.fail_after(WITHIN):
+        with trio.fail_after(within):
             while not (found := next((line for line in self.lines if words in line), None)):
                 assert not self.over, f"it ended without {words!r}: {self.text}"
                 await self._changed.park()
@@ -255,10 +255,13 @@ class Served(Program):
 
 
 @asynccontextmanager
-async def program(*arguments: str, kind: type[Any] = Program, **options: Any) -> AsyncIterator[Any]:
-    """Run `understudy` with these arguments for the block; what still runs at the end is ended."""
+async def program(
+    *arguments: str, kind: type[Any] = Program, command: tuple[str, ...] = COMMAND, **options: Any
+) -> AsyncIterator[Any]:
+    """Run `understudy`, or what `command` makes of it, with these arguments for the block; what still runs at the end
+    is ended."""
     process = await trio.lowlevel.open_process(
-        [*COMMAND, *arguments],
+        [*command, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -283,11 +286,21 @@ async def program(*arguments: str, kind: type[Any] = Program, **options: Any) ->
 
 
 @asynccontextmanager
-async def serve(file: Path, data: Path, *arguments: str) -> AsyncIterator[Served]:
-    """`understudy serve` with the configuration `file`, running."""
-    options = ("--config", str(file), "--data", str(data), "--port", "0")
-    async with program("serve", *options, *arguments, kind=Served) as served:
-        line = json.loads(await served.line("understudy is running"))
+async def serve(
+    file: Path,
+    data: Path,
+    *arguments: str,
+    port: int = 0,
+    command: tuple[str, ...] = COMMAND,
+    within: float = WITHIN,
+) -> AsyncIterator[Served]:
+    """`understudy serve` with the configuration `file`, running; on this port, 0 for a free one.
+
+    `within`: seconds to start in.
+    """
+    options = ("--config", str(file), "--data", str(data), "--port", str(port))
+    async with program("serve", *options, *arguments, kind=Served, command=command) as served:
+        line = json.loads(await served.line("understudy is running", within))
         served.port = int(line["addresses"].rpartition(":")[2])
         yield served
 

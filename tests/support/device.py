@@ -49,10 +49,18 @@ class Device:
     client_id: str = attrs.field(factory=lambda: uuid.uuid4().hex)
     resume: dict[str, Any] | None = None
     comes_back: bool = True
+    says_where: bool = True
+    """Whether its hello says how far it is; else the daemon has to know."""
+    pause: float = COME_BACK
+    """Seconds before it comes back."""
+    within: float = WITHIN
+    """Seconds for anything that is waited for."""
     connections: list[Connection] = attrs.field(factory=list)
     refusals: list[Unreachable] = attrs.field(factory=list)
     ended: bool = False
     repeated: set[str] = attrs.field(factory=set)
+    texts: list[str] = attrs.field(factory=list)
+    """The durable events as they came, to the letter, over all connections."""
     _socket: Socket | None = None
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
@@ -79,7 +87,7 @@ class Device:
 
     async def until(self, holds: Callable[[], Any]) -> Any:
         """Wait until `holds` gives something true, and give it; looked at after every frame and every end."""
-        with trio.fail_after(WITHIN):
+        with trio.fail_after(self.within):
             while not (found := holds()):
                 await self._changed.park()
         return found
@@ -198,7 +206,7 @@ class Device:
                 self.ended = True
                 self._changed.unpark_all()
                 return
-            await trio.sleep(COME_BACK)
+            await trio.sleep(self.pause)
 
     async def _attend(self, socket: Socket, status: list[trio.TaskStatus[None]]) -> None:
         """One connection, to its end."""
@@ -206,13 +214,16 @@ class Device:
         self.connections.append(connection)
         self._socket = socket
         hello: dict[str, Any] = {"user_id": self.user, "client_id": self.client_id}
-        if self.resume is not None:
+        if self.resume is not None and self.says_where:
             hello["resume"] = self.resume
         try:
             await socket.send(json.dumps({"id": uuid.uuid4().hex, "type": "hello", "metadata": hello}))
             while True:
-                frame: Frame = json.loads(await socket.receive())
+                text = await socket.receive()
+                frame: Frame = json.loads(text)
                 connection.frames.append(frame)
+                if "seq" in frame:
+                    self.texts.append(str(text))
                 self._note(frame)
                 self._changed.unpark_all()
                 if frame["type"] == "welcome" and status:
@@ -255,7 +266,7 @@ async def devices(port: int, *users: str, **options: Any) -> AsyncIterator[list[
     """A connected device for each of these users; verified by the test itself."""
     async with trio.open_nursery() as nursery:
         here = [Device(port, user, **options) for user in users]
-        with trio.fail_after(WITHIN):
+        with trio.fail_after(options.get("within", WITHIN)):
             async with trio.open_nursery() as opening:
                 for each in here:
                     opening.start_soon(nursery.start, each.live)

@@ -13,9 +13,10 @@ import structlog
 import trio
 
 from actors.gateway.admission import Policy
-from actors.gateway.connection import GatewayServices, GatewaySettings
+from actors.gateway.entrance import EntranceLimits
 from actors.gateway.gateway import gateway_spec
 from actors.gateway.http import http_config
+from actors.gateway.settings import GatewayServices, GatewaySettings
 from actors.operations.counters import DaemonCounters
 from actors.protocol.connection_events import Limits
 from actors.protocol.stamps import Stamps
@@ -32,7 +33,7 @@ from tests.support.users_system import OFTEN, START, WORKFLOW, Orders, Say, Voic
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from runtime import Ref, Report
+    from runtime import Actor, Ref, Report
 
 WITHIN = 20.0
 LIMITS = Limits(
@@ -239,14 +240,21 @@ def logger(logs: list[dict[str, Any]]) -> Any:
 async def gateway_system(
     *,
     most: int = 100,
+    per_address: int = 1000,
+    rate: float = 1e6,
+    burst: int = 1000,
     spare: int = 64,
     plan: Plan | None = None,
     context_budget: Intensity = OFTEN,
     limits: dict[str, Any] | None = None,
     mailbox: int | None = None,
+    journal: Callable[[], Actor] | None = None,
     **settings: Any,
 ) -> AsyncIterator[GatewaySystem]:
-    """`settings` are of `GatewaySettings`, `limits` of `Limits`; the rest of the gateway."""
+    """`settings` are of `GatewaySettings`, `limits` of `Limits`; the rest of the gateway.
+
+    `journal`: another than the one in memory, which then has nothing to do with `plan`.
+    """
     plan = plan or Plan()
     counters, logs, reports, said = DaemonCounters(), [], [], []
     stamps = Stamps(random.Random(1), lambda: START + trio.current_time() % 1000)
@@ -271,15 +279,20 @@ async def gateway_system(
     root = supervise(
         "root",
         [
-            ChildSpec("storage", lambda: MemoryJournal(plan), mailbox=Mailbox(65_536), budget=OFTEN),
-            ChildSpec("users", lambda: Contexts(ContextSettings(600.0, 20_000, 604_800.0), lambda: services)),
+            ChildSpec("storage", journal or (lambda: MemoryJournal(plan)), mailbox=Mailbox(65_536), budget=OFTEN),
+            ChildSpec(
+                "users",
+                lambda: Contexts(
+                    ContextSettings(600.0, 20_000, 604_800.0, connections=chosen.limits.connections), lambda: services
+                ),
+            ),
             ChildSpec("runs", lambda: Orders([])),
             ChildSpec("voice", lambda: Voice(system.ref("/users"), "ada", stamps, said), budget=OFTEN),
             gateway_spec(
                 chosen,
                 lambda: gateway,
                 listeners,
-                most=most,
+                limits=EntranceLimits(total=most, per_address=per_address, rate=rate, burst=burst, come_back=5.0),
                 spare=spare,
                 connections=lambda: system.ref("/gateway/connections"),
             ),

@@ -75,6 +75,7 @@ AGENT_STATUSES = one_of(
 )
 RUN_ENDS = {"completed", "failed", "cancelled"}
 RUN_STATUSES = one_of("queued", "running", "waiting_for_approval", "paused", *RUN_ENDS)
+CHANNELS = one_of("agent_status", "task_completion", "engine_status", "system_metrics", "system_alerts")
 TASK_STATUSES = one_of("queued", "running", "completed", "failed")
 LIMITS = members(
     **dict.fromkeys(
@@ -174,7 +175,7 @@ TYPES: dict[str, tuple[bool, Test, dict[str, Test]]] = {
     ),
     "typing": (False, string, {"user_id": text, "active": flag}),
     "presence": (False, string, {"user_id": text, "presence": one_of("online", "afk", "offline")}),
-    "channel": (False, string, {"channel": text, "payload": record}),
+    "channel": (False, string, {"channel": CHANNELS, "payload": record}),
     "gap": (
         False,
         text,

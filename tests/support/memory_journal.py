@@ -9,7 +9,10 @@ import attrs
 import trio
 
 from actors.storage.interface import (
+    MOST_CURSORS,
     Appended,
+    Arrival,
+    Cursor,
     DeleteState,
     KeepReply,
     KeptReply,
@@ -42,13 +45,40 @@ class MemoryStorage:
         self.logs: dict[str, MemoryLog] = {}
         self.state: dict[tuple[str, str], bytes] = {}
         self.replies: dict[tuple[str, str], KeptReply] = {}
+        self.cursors: dict[str, dict[str, Cursor]] = {}
         self.known: dict[tuple[str, str], int] = {}
 
     def log_of(self, user: str) -> MemoryLog:
         return self.logs.setdefault(user, MemoryLog(f"epoch-{user}"))
 
-    def append(self, records: Sequence[Record]) -> list[Appended]:
-        return [self._apply(record) for record in records]
+    def append(self, records: Sequence[Record], moves: Sequence[Cursor] = ()) -> list[Appended]:
+        outcomes = [self._apply(record) for record in records]
+        self.attend((), (), moves)
+        return outcomes
+
+    def attend(self, users: Sequence[str], arrivals: Sequence[Arrival], moves: Sequence[Cursor]) -> list[Cursor]:
+        for user in users:
+            self.log_of(user)
+        for cursor in moves:
+            if cursor.client_id in self.cursors.get(cursor.user, {}):
+                self.cursors[cursor.user][cursor.client_id] = cursor
+        return [self._enter(arrival) for arrival in arrivals]
+
+    def _enter(self, arrival: Arrival) -> Cursor:
+        known = self.cursors.setdefault(arrival.user, {})
+        if arrival.client_id not in known:
+            oldest = sorted(known.values(), key=lambda cursor: cursor.seen)
+            for cursor in oldest[: max(0, len(known) + 1 - MOST_CURSORS)]:
+                del known[cursor.client_id]
+            log = self.log_of(arrival.user)
+            known[arrival.client_id] = Cursor(arrival.user, arrival.client_id, log.epoch, log.top, None, arrival.now)
+            return attrs.evolve(known[arrival.client_id], new=True)
+        return known[arrival.client_id]
+
+    def covered(self, user: str) -> list[tuple[int, int]]:
+        epoch = self.log_of(user).epoch
+        known = sorted(self.cursors.get(user, {}).values(), key=lambda cursor: cursor.came_in)
+        return [(c.came_in, c.acked) for c in known if c.epoch == epoch and c.acked is not None]
 
     def _apply(self, record: Record) -> Appended:
         users = record.users or ("",)
@@ -91,9 +121,12 @@ class MemoryStorage:
         keys = sorted(key for where, key in self.state if where == space and key.startswith(prefix) and key > after)
         return [(key, self.state[space, key]) for key in keys[:limit]]
 
-    def trim(self, user: str, *, now: float, max_events: int, max_age: float, limit: int) -> Trimmed:
+    def trim(
+        self, user: str, *, now: float, max_events: int, max_age: float, limit: int, keep: int | None = None
+    ) -> Trimmed:
         log = self.log_of(user)
         going = sorted(log.events)[: max(0, min(limit, len(log.events) - max_events))]
+        going = [seq for seq in going if keep is None or seq < keep]
         for seq in going:
             del log.events[seq]
         return Trimmed(len(going), 0)

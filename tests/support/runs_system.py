@@ -15,19 +15,25 @@ from actors.agents.step import AgentServices
 from actors.models.model_call import CallLimits
 from actors.protocol.codes import ErrorType
 from actors.protocol.connection_events import Limits, welcome
-from actors.protocol.event_types import RUN_ENDS
+from actors.protocol.event_types import RUN_ENDS, ToolStatus
 from actors.protocol.events import Stamp, encode
 from actors.protocol.stamps import Stamps
 from actors.users.keys import OPEN, RUNS, run_key
 from actors.workflows import run as run_module
+from actors.workflows.attempts import AttemptLimits
 from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 from actors.workflows.messages import (
     Answered,
     FellBack,
     GaveNoAnswer,
+    GoOn,
+    Held,
+    Hold,
     Retrying,
     StartOver,
     Thinking,
+    UsedTool,
+    UsingTool,
     Working,
     Wrote,
 )
@@ -87,11 +93,14 @@ class Script:
     """What agents do, by step and attempt; who is not named thinks, writes in pieces and answers.
 
     A script is a sequence of: think, write, write TEXT, answer, answer TEXT, degraded, partial, retry, fall back,
-    work, give up, crash, hang, wait SECONDS, leave.
+    work, give up, crash, hang, wait SECONDS, leave, tool, tool done. An agent that is told to hold rests before it
+    thinks, which it may do again and again: `think` stands for a call to the model.
     """
 
     plays: dict[tuple[str, int], list[str]] = attrs.field(factory=dict)
     situations: list[Situation] = attrs.field(factory=list)
+    calls: list[tuple[str, int]] = attrs.field(factory=list)
+    """Of the model, by step and attempt."""
     earlier: list[tuple[EarlierStep, ...]] = attrs.field(factory=list)
     started_over: list[str] = attrs.field(factory=list)
     pace: float = 0.1
@@ -114,6 +123,9 @@ class Player(Actor):
         self.script.situations.append(situation)
         self.script.earlier.append(tuple(earlier))
         self.offset = 0
+        self.hold: int | None = 0 if situation.held else None
+        self.rests = False
+        self.released = trio.Event()
 
     async def started(self) -> None:
         self.start(self.play)
@@ -121,6 +133,14 @@ class Player(Actor):
     async def receive(self, message: Any) -> object:
         if isinstance(message, StartOver):
             self.script.started_over.append(self.situation.step)
+        match message:
+            case Hold(number):
+                self.hold = number
+                if self.rests:
+                    self.situation.run.tell(Held(self.situation.step, self.situation.attempt, number))
+            case GoOn():
+                self.hold = None
+                self.released.set()
         error = getattr(message, "error", None)
         if error is not None:
             raise error
@@ -136,7 +156,19 @@ class Player(Actor):
             verb, _, rest = line.partition(" ")
             match verb:
                 case "think":
+                    while self.hold is not None:
+                        self.rests, self.released = True, trio.Event()
+                        run.tell(Held(step, attempt, self.hold))
+                        await self.released.wait()
+                    self.rests = False
+                    self.script.calls.append((step, attempt))
                     run.tell(Thinking(step, attempt))
+                case "tool" if rest == "done":
+                    call, self.call = self.call, ""
+                    run.tell(UsedTool(step, attempt, call, "search", ToolStatus.SUCCESS, 5, "found"))
+                case "tool":
+                    self.call = f"{step}.{attempt}.{self.offset}"
+                    run.tell(UsingTool(step, attempt, self.call, "search", {"words": "tea"}))
                 case "write":
                     text = rest or answer(step, attempt)[self.offset : self.offset + 7]
                     run.tell(Wrote(step, attempt, self.offset, text))
@@ -195,7 +227,16 @@ class RunsSystem:
         return run_id
 
     async def cancel(self, run_id: str, *, command_id: str = "x1", **more: Any) -> Any:
-        fields = {"id": command_id, "type": "cancel_run", "metadata": {"run_id": run_id, **more}}
+        return await self.steer("cancel", run_id, command_id=command_id, **more)
+
+    async def pause(self, run_id: str, *, command_id: str = "p1", **more: Any) -> Any:
+        return await self.steer("pause", run_id, command_id=command_id, **more)
+
+    async def resume(self, run_id: str, *, command_id: str = "r1", **more: Any) -> Any:
+        return await self.steer("resume", run_id, command_id=command_id, **more)
+
+    async def steer(self, order: str, run_id: str, *, command_id: str, **more: Any) -> Any:
+        fields = {"id": command_id, "type": f"{order}_run", "metadata": {"run_id": run_id, **more}}
         return await self.base.handle(fields)
 
     def path(self, run_id: str) -> str:
@@ -295,6 +336,8 @@ def short(frame: dict[str, Any]) -> str:
             return f"{where} {metadata['status']}{why}"
         case "agent_response":
             return f"{where} ={frame['content']}"
+        case "tool_executing" | "tool_completed":
+            return f"{where} {frame['type']} {metadata.get('status', '')}".rstrip()
     return str(frame["type"])
 
 
@@ -304,22 +347,25 @@ async def runs_system(
     definition: WorkflowDefinition = THREE,
     *,
     plays: dict[tuple[str, int], list[str]] | None = None,
-    began: str = "0",
+    daemon: str = "d1",
     plan: Plan | None = None,
     budget: Intensity = OFTEN,
     run_budget: Intensity | None = None,
+    limits: AttemptLimits | None = None,
+    keep: float = 604_800.0,
 ) -> AsyncIterator[RunsSystem]:
     """Runs of this workflow, for ada."""
     monkeypatch.setattr(run_module, "AgentStep", Player)
     script = Script(plays or {})
     holder: list[System] = []
+    limits = limits or AttemptLimits()
     stamps = Stamps(random.Random(5), lambda: START + trio.current_time())
     agents = ScriptedServices(AGENTS, lambda _: holder[0].ref("/"), CallLimits(), 4000, random.Random(1), script=script)
 
     def make() -> Runs:
         (system,) = holder
-        services = RunServices(system.ref("/users"), system.ref("/storage"), stamps, agents)
-        runs = Runs(lambda: services, system.ref("/storage"), began)
+        services = RunServices(system.ref("/users"), system.ref("/storage"), stamps, agents, daemon, limits)
+        runs = Runs(lambda: services, system.ref("/storage"), keep)
         if run_budget is not None:
             runs.budget = run_budget
         return runs

@@ -21,17 +21,19 @@ from actors.protocol.run_events import system as notice_event
 from actors.protocol.stamps import Stamps
 from actors.storage.journal import Read
 from actors.users.context import ContextSettings, Services
-from actors.users.messages import Acked, Attach, Deliver, Handle, Later, Locate
+from actors.users.messages import Acked, Attach, Back, Deliver, Handle, Later, Locate, Replaced
 from actors.users.producer import Producer
 from actors.users.users import Users
 from actors.workflows.definitions import StepDefinition, WorkflowDefinition
-from runtime import Actor, Crash, Ended, Mailbox, Replied, Restarted, System
+from runtime import Actor, Crash, Ended, Mailbox, Refused, Replied, Restarted, System
 from supervisors import ChildSpec, Intensity, supervise
 from tests.support.memory_journal import MemoryJournal, Plan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from actors.protocol.commands import Resume
+    from actors.users.silence import SilentFailure
     from runtime import Ref, Report
 
 START = 1_800_000_000.0
@@ -109,13 +111,30 @@ class Follower(Actor):
         closed: the code with which it would have closed.
         answers: to commands, each with the number of frames that came before it.
         began: what the first `Attached` said.
+
+    With a `client` it begins where the daemon says, as that client, after `resume`; else it is a client of its own that
+    begins after `after`, or at the top.
     """
 
-    def __init__(self, services: Services, users: Ref[Any], user: str, after: int | None, *, held: int = 10**6) -> None:
+    def __init__(
+        self,
+        services: Services,
+        users: Ref[Any],
+        user: str,
+        after: int | None,
+        *,
+        held: int = 10**6,
+        client: str | None = None,
+        resume: Resume | None = None,
+    ) -> None:
         self._services = services
         self._users = users
         self._user = user
         self._after = after
+        self.client = client
+        self._resume = resume
+        self.hello_at = 0.0
+        self.acked: int | None = None
         self._context: Any = None
         self._attaching = False
         self.joining = Joining(held)
@@ -127,7 +146,17 @@ class Follower(Actor):
         self.began: Any = None
 
     async def started(self) -> None:
+        self.hello_at = self.now()
         self._locate()
+
+    @property
+    def client_id(self) -> str:
+        return self.client or self.ref.path
+
+    def ack(self, seq: int) -> None:
+        """Its client says that it has processed this."""
+        self.acked = max(seq, self.acked or 0)
+        self._context.tell(Acked(self.client_id, seq, self.hello_at))
 
     def _locate(self) -> None:
         self.request(self._users, Locate(self._user), 10.0, tag=self._located)
@@ -143,10 +172,15 @@ class Follower(Actor):
     def _attach(self) -> None:
         if not self._attaching and self.closed is None:
             self._attaching = True
-            self.request(self._context, Attach(self.ref, "c"), 10.0, tag=self._attached)
+            back = None if self.began is None else Back(self.joining.last, self.acked)
+            attach = Attach(self.ref, self.client_id, self.hello_at, self._resume, back)
+            self.request(self._context, attach, 10.0, tag=self._attached)
 
     def _attached(self, replied: Replied) -> None:
         self._attaching = False
+        if isinstance(replied.error, Refused) and replied.error.reason == Replaced():
+            self.closed = 4409
+            return
         if replied.error is not None:
             self.timer("again", 0.2, Later(self._locate))
             return
@@ -154,7 +188,8 @@ class Follower(Actor):
         attached = replied.value
         if self.began is None:
             self.began = attached
-            self._give(self.joining.begin(attached.seq if self._after is None else self._after, attached))
+            after = attached.seq if self._after is None else self._after
+            self._give(self.joining.begin(after if self.client is None else attached.plan.after, attached))
         else:
             self._give(self.joining.again(attached))
         self._read_on()
@@ -194,6 +229,8 @@ class Follower(Actor):
                 message.tag(message)
             case Later(call):
                 call()
+            case Replaced():
+                self.closed = 4409
             case Restarted():
                 self.joining.detached()
                 self._attach()
@@ -235,6 +272,7 @@ class UsersSystem:
     reports: list[Report]
     orders: list[Any]
     said: list[str] = attrs.field(factory=list)
+    silent: list[SilentFailure] = attrs.field(factory=list)
     followers: list[Follower] = attrs.field(factory=list)
 
     @property
@@ -262,9 +300,17 @@ class UsersSystem:
     async def say(self, *names: str) -> None:
         self.voice.tell(Say(names))
 
-    async def follow(self, after: int | None = None, *, user: str = "ada", held: int = 10**6) -> Follower:
+    async def follow(
+        self,
+        after: int | None = None,
+        *,
+        user: str = "ada",
+        held: int = 10**6,
+        client: str | None = None,
+        resume: Resume | None = None,
+    ) -> Follower:
         """A new connection."""
-        follower = Follower(self.services, self.users, user, after, held=held)
+        follower = Follower(self.services, self.users, user, after, held=held, client=client, resume=resume)
         spec = ChildSpec(f"follower{len(self.followers)}", lambda: follower, mailbox=Mailbox(2048))
         self.followers.append(follower)
         root: Any = self.system.root
@@ -307,6 +353,7 @@ async def users_system(
     said: list[str] = []
     plan = plan or Plan()
     counters = DaemonCounters()
+    silent: list[SilentFailure] = []
     settings = settings or ContextSettings(idle_after=60.0, log_events=20_000, log_seconds=604_800.0)
     holder = [] if holder is None else holder
     stamps = Stamps(random.Random(1), lambda: START + trio.current_time())
@@ -319,6 +366,7 @@ async def users_system(
             stamps=stamps,
             workflows={"delivery": workflow},
             counters=counters,
+            silent=silent.append,
         )
 
     class Contexts(Users):
@@ -341,7 +389,7 @@ async def users_system(
 
     async with _opened(root, holder, report=make, rng=random.Random(2)) as system:
         await settle()
-        yield UsersSystem(system, plan, services(), counters, reports, orders, said)
+        yield UsersSystem(system, plan, services(), counters, reports, orders, said, silent)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from actors.operations.counters import DaemonCounters
 from actors.operations.reports import ReportLog, component
+from actors.users.silence import SilentFailure
 from runtime import (
     ChildFailed,
     ChildRestart,
@@ -69,6 +70,18 @@ def broken_elsewhere(text: str) -> Exception:
 
 def crash(error: BaseException | None = None, path: str = "/users/u1", message: str | None = "Work") -> Crash:
     return Crash(path, "UserContext", 2, message, error, f"{type(error).__name__}: {error}")
+
+
+async def test_a_silent_failure_is_a_critical_line_and_a_flood_of_them_is_not() -> None:
+    book = Book()
+    for number in range(30):
+        book.report.silent_failure(SilentFailure(f"u{number}", "unacknowledged", 2, 60.0, ("c",)))
+    book.report.silent_failure(SilentFailure("u1", "uncommitted", 1, 60.0))
+    first, *rest = book.lines
+    assert (first["level"], first["event"], first["kind"]) == ("critical", "silent failure", "unacknowledged")
+    assert (first["user"], first["events"], first["seconds"], first["clients"]) == ("u0", 2, 60.0, ["c"])
+    assert len(rest) == 5
+    assert (rest[-1]["kind"], "clients" in rest[-1]) == ("uncommitted", False)
 
 
 async def test_a_crash_is_one_line_with_its_traceback() -> None:
