@@ -30,6 +30,7 @@ from actors.storage.database import DATABASE_NAME, Database
 from actors.storage.errors import StorageError
 from actors.storage.lock import lock_directory
 from runtime import ActorError, System, SystemFailed, watch_loop
+from understudy.engines import engine_timeout
 from understudy.http import build_app
 from understudy.http.sources import Phase, Sources
 from understudy.logs import scrub_text
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
 
 ABANDONED: Final = 70
 """Exit code where a task had to be abandoned (EX_SOFTWARE)."""
-DRAIN_PART: Final = 0.25
-"""Of the time to stop, the part in which clients may take the goodbye."""
-COME_BACK: Final = 5.0
+MOST_PART: Final = 0.9
+"""Of the time to stop, what the goodbye may take in all: the tree needs some of it too."""
+ANSWER_PART: Final = 0.25
+"""Of the time to stop, what clients have to answer the goodbye in when the last has been said."""
 
 
 class StartRefused(Exception):
@@ -75,6 +77,23 @@ class Daemon:
         self.addresses = addresses
         self.phase: Phase = "starting"
         self.ended = trio.Event()
+        self._asked = trio.Event()
+        self._why = ""
+
+    def ask_to_stop(self, why: str) -> float:
+        """Begin to drain in a moment, unless it has begun. Gives the seconds until the end."""
+        if not self._asked.is_set():
+            self._why = why
+            self._asked.set()
+        return self.settings.server.shutdown_deadline
+
+    async def stop_when_asked(self, log: FilteringBoundLogger) -> None:
+        """Wait for `ask_to_stop`, then do it. Ends with the tree."""
+        await self._asked.wait()
+        if self.phase == "running":
+            within = self.settings.server.shutdown_deadline
+            log.info("stopping", why=self._why, within=within)
+            await self.stop(within)
 
     async def stop(self, within: float) -> None:
         """Say goodbye to clients, then stop the tree; all within `within` seconds. Returns when the tree has ended.
@@ -84,8 +103,12 @@ class Daemon:
         end = trio.current_time() + within
         self.phase = "draining"
         try:
+            connections = self.settings.connections
+            over = within * connections.goodbye_part
             with suppress(ActorError):
-                await self.system.ref("/gateway/connections").ask(Drain(COME_BACK), within * DRAIN_PART)
+                await self.system.ref("/gateway/connections").ask(
+                    Drain(connections.come_back, over), min(over + within * ANSWER_PART, within * MOST_PART)
+                )
         finally:
             self.system.stop(max(0.0, end - trio.current_time()))
         await self.ended.wait()
@@ -95,7 +118,9 @@ class Daemon:
         try:
             await self.system.run(root, task_status=task_status)
         finally:
+            self.phase = "draining"
             self.ended.set()
+            self._asked.set()
 
 
 @asynccontextmanager
@@ -149,6 +174,8 @@ async def open_daemon(
             stamps=stamps,
             workflows=settings.workflows,
             rate_limits=readiness.rate_limits,
+            drain=daemon.ask_to_stop,
+            engine_timeout=partial(engine_timeout, settings),
             scrub=partial(scrub_text, secrets=[m.api_key for m in settings.models.values() if m.api_key]),
         )
         parts = Parts(
@@ -160,11 +187,13 @@ async def open_daemon(
             stamps=stamps,
             counters=counters,
             log=log,
+            silent=report_log.silent_failure,
         )
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(daemon.run, daemon_tree(settings, parts))
                 daemon.phase = "running"
+                nursery.start_soon(daemon.stop_when_asked, log)
                 try:
                     with watch_loop(system, report_log.loop_blocked):
                         yield daemon

@@ -71,7 +71,7 @@ class Readiness:
 
 
 def _limits(status: GateStatus) -> RateLimits:
-    limiter = status.limiter
+    limiter, traffic = status.limiter, status.traffic
 
     def given(limit: int | None) -> int | UnsetType:
         return UNSET if limit is None else limit
@@ -83,8 +83,16 @@ def _limits(status: GateStatus) -> RateLimits:
         tokens=limiter.tokens,
         in_flight=limiter.in_flight,
         waiting=status.waiting,
+        waiting_users=status.waiting_users,
+        waiting_limit=status.waiting_limit,
         parked_seconds=round(limiter.parked_for, 3),
         source=limiter.source,
+        granted=traffic.granted,
+        turned_away=traffic.turned_away,
+        throttled=traffic.throttled,
+        wait_mean_ms=round(traffic.wait_mean * 1000, 3),
+        wait_p95_ms=round(traffic.wait_p95 * 1000, 3),
+        wait_longest_ms=round(traffic.wait_longest * 1000, 3),
         requests_limit=given(limiter.requests_limit),
         tokens_limit=given(limiter.tokens_limit),
         in_flight_limit=given(limiter.in_flight_limit),

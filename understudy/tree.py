@@ -3,11 +3,14 @@
     /                    one_for_one
     ├─ storage           the journal
     ├─ models            gates of the endpoints, fallbacks of the chains, the simulated model where one is needed
+    ├─ engines           memory, graphs of work, drafts: see understudy/engines.py
     ├─ users             dynamic: a context for each active user
     ├─ runs              dynamic: a run, and beneath it its agents
     ├─ gateway           rest_for_one
     │  ├─ connections    dynamic: an actor for each accepted socket
     │  └─ listener
+    ├─ operations        one_for_one
+    │  └─ pulse          what the daemon measures of itself, told on system_metrics
     └─ watchdog          finds actors that have work and finish none of it
 
 Whoever needs another gets its address. Addresses outlive restarts, so nobody has to be told when one happens.
@@ -21,22 +24,27 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from actors.agents.step import AgentServices
+from actors.engines.asking import ModelAccess
 from actors.gateway.admission import Policy as Admission
-from actors.gateway.connection import GatewayServices, GatewaySettings
+from actors.gateway.entrance import EntranceLimits
 from actors.gateway.gateway import gateway_spec
+from actors.gateway.settings import GatewayServices, GatewaySettings
 from actors.models.endpoint import SIMULATED_MODEL, Endpoint
 from actors.models.model_call import CallLimits
 from actors.models.plan import PROBE_WITHIN, ModelsPlan
 from actors.models.simulated.simulation import Simulation
 from actors.models.supervisor import Models
+from actors.operations.pulse import Pulse
 from actors.protocol.connection_events import Limits
 from actors.storage.journal import Journal
 from actors.users.context import ContextSettings, Services
 from actors.users.users import Users
+from actors.workflows.attempts import AttemptLimits
 from actors.workflows.run import RunServices
 from actors.workflows.runs import Runs
 from runtime import Mailbox, Watchdog
 from supervisors import ChildSpec, Policy, supervise
+from understudy.engines import EngineServices, engine_chains, engine_children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +56,7 @@ if TYPE_CHECKING:
     from actors.operations.counters import DaemonCounters
     from actors.protocol.stamps import Stamps
     from actors.storage.interface import Storage
+    from actors.users.silence import SilentFailure
     from runtime import Ref, System
     from understudy.configuration.settings import Settings
 
@@ -67,6 +76,7 @@ class Parts:
         stamps: where ids and times come from.
         counters: what the daemon counts.
         log: for lines that are no report of the kernel.
+        silent: hears of silent failures, of which people have to be told.
     """
 
     system: System
@@ -77,22 +87,30 @@ class Parts:
     stamps: Stamps
     counters: DaemonCounters
     log: Any
+    silent: Callable[[SilentFailure], None]
 
 
 def daemon_tree(settings: Settings, parts: Parts) -> ChildSpec:
     """The spec of the root."""
-    began = parts.stamps.id()  # once a daemon: a run that this daemon has begun goes on when `runs` restarts
+    daemon = parts.stamps.id()  # tells a run that its daemon has ended from one whose actor has crashed
     return supervise(
         "root",
         [
             ChildSpec("storage", lambda: Journal(parts.open_storage), mailbox=Mailbox(65_536)),
             ChildSpec("models", partial(_models, parts, models_plan(settings)), shutdown=FOREVER),
+            _engines(settings, parts),
             ChildSpec("users", partial(_users, settings, parts), mailbox=Mailbox(8192), shutdown=FOREVER),
-            ChildSpec("runs", partial(_runs, settings, parts, began), mailbox=Mailbox(8192), shutdown=FOREVER),
+            ChildSpec("runs", partial(_runs, settings, parts, daemon), mailbox=Mailbox(8192), shutdown=FOREVER),
             _gateway(settings, parts),
+            _operations(settings, parts),
             ChildSpec("watchdog", Watchdog),
         ],
     )
+
+
+def _operations(settings: Settings, parts: Parts) -> ChildSpec:
+    interval = settings.monitoring.metrics_interval
+    return supervise("operations", [ChildSpec("pulse", lambda: Pulse(parts.counters, parts.stamps, interval))])
 
 
 def _ref(parts: Parts, path: str) -> Ref[Any]:
@@ -111,13 +129,14 @@ def models_plan(settings: Settings) -> ModelsPlan:
             tokens_per_minute=model.tokens_per_minute,
             in_flight=model.in_flight,
             simulated=model.simulated,
+            api=model.api,
         )
         for model in settings.models.values()
     )
     fallback = settings.fallback
     probe_within = max(PROBE_WITHIN, settings.calls.attempt + 30.0)
     policy = Policy(fallback.failures, fallback.open_first, fallback.open_cap, probe_within=probe_within)
-    chains = dict.fromkeys(agent.models for agent in settings.agents.values())
+    chains = dict.fromkeys([*(agent.models for agent in settings.agents.values()), *engine_chains(settings)])
     return ModelsPlan(endpoints, tuple(chains), policy=policy)
 
 
@@ -126,11 +145,44 @@ def _models(parts: Parts, plan: ModelsPlan) -> Models:
     return Models(plan, simulation, parts.log)
 
 
+def _engines(settings: Settings, parts: Parts) -> ChildSpec:
+    plan = models_plan(settings)
+    services = EngineServices(
+        system=parts.system,
+        journal=_ref(parts, "/storage"),
+        models=ModelAccess(
+            chain=lambda models: _ref(parts, plan.chain_path(models)),
+            limits=_call_limits(settings),
+            context_tokens=settings.calls.context_tokens,
+            rng=parts.system.rng,
+        ),
+        endpoints={endpoint.name: endpoint for endpoint in plan.endpoints},
+        stamps=parts.stamps,
+        counts=parts.counters.engines,
+        log=parts.log,
+    )
+    return supervise("engines", engine_children(settings, services))
+
+
+def _call_limits(settings: Settings) -> CallLimits:
+    calls = settings.calls
+    return CallLimits(
+        attempts=calls.attempts,
+        first_token=calls.first_token,
+        idle=calls.idle,
+        attempt=calls.attempt,
+        total=calls.total,
+        queue=calls.queue,
+    )
+
+
 def _users(settings: Settings, parts: Parts) -> Users:
     context = ContextSettings(
         idle_after=settings.users.idle_after,
         log_events=settings.log.events,
         log_seconds=settings.log.seconds,
+        acknowledged_within=settings.users.acknowledged_within,
+        connections=settings.connections.per_user,
     )
     services = Services(
         journal=_ref(parts, "/storage"),
@@ -138,31 +190,30 @@ def _users(settings: Settings, parts: Parts) -> Users:
         stamps=parts.stamps,
         workflows=dict(settings.workflows),
         counters=parts.counters,
+        silent=parts.silent,
     )
     return Users(context, lambda: services)
 
 
-def _runs(settings: Settings, parts: Parts, began: str) -> Runs:
-    calls = settings.calls
+def _runs(settings: Settings, parts: Parts, daemon: str) -> Runs:
     plan = models_plan(settings)
     agents = AgentServices(
         agents=settings.agents,
         chain=lambda models: _ref(parts, plan.chain_path(models)),
-        limits=CallLimits(
-            attempts=calls.attempts,
-            first_token=calls.first_token,
-            idle=calls.idle,
-            attempt=calls.attempt,
-            total=calls.total,
-        ),
-        context_tokens=calls.context_tokens,
+        limits=_call_limits(settings),
+        context_tokens=settings.calls.context_tokens,
         rng=parts.system.rng,
         names={name: SIMULATED_MODEL if model.simulated else model.model for name, model in settings.models.items()},
     )
     services = RunServices(
-        users=_ref(parts, "/users"), journal=_ref(parts, "/storage"), stamps=parts.stamps, agents=agents
+        users=_ref(parts, "/users"),
+        journal=_ref(parts, "/storage"),
+        stamps=parts.stamps,
+        agents=agents,
+        daemon=daemon,
+        limits=AttemptLimits(crashes=settings.runs.attempts, cuts=settings.runs.interruptions),
     )
-    return Runs(lambda: services, services.journal, began)
+    return Runs(lambda: services, services.journal, settings.log.seconds)
 
 
 def _gateway(settings: Settings, parts: Parts) -> ChildSpec:
@@ -198,6 +249,12 @@ def _gateway(settings: Settings, parts: Parts) -> ChildSpec:
         gateway,
         lambda: services,
         parts.listeners,
-        most=connections.total,
+        limits=EntranceLimits(
+            total=connections.total,
+            per_address=connections.per_address,
+            rate=connections.admissions_per_second,
+            burst=connections.admissions_at_once,
+            come_back=connections.come_back,
+        ),
         connections=lambda: _ref(parts, "/gateway/connections"),
     )

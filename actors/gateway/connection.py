@@ -1,9 +1,9 @@
 """One accepted socket: first an HTTP request head, then a WebSocket (or plain HTTP, or a refusal).
 
-The actor decides; its tasks wait. `_arrive` reads the head, serves HTTP or becomes the WebSocket's reader; `_write`
-sends what waits in `Outbound`, as much as there is with one system call. Neither ever makes a producer wait: events
-come by `tell`, and a client that does not take them is closed with 4413 and resumes. What is counted as sent was
-written.
+The actor decides; its tasks wait. `_arrive` reads the head, and serves HTTP or lets a WebSocket in; from then on there
+is one task, the WebSocket's own, which reads. What is to be written is written at the end of a turn (`sending`).
+Nobody ever makes a producer wait: events come by `tell`, and a client that does not take them is closed with 4413 and
+resumes.
 
 The order on the wire: an `error` that explains a close; `welcome`; a `gap` or the replayed events; the text so far of
 answers in progress; then live events. While a replay is going on, live events are held back.
@@ -14,69 +14,43 @@ client sees nothing of it. If the context is gone for good, the connection close
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import socket as sockets
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
 import trio
-from trio.lowlevel import ParkingLot
 
 from actors.gateway import admission
 from actors.gateway.conversation import Conversation
 from actors.gateway.head import BadHead, ClientGone, read_head
 from actors.gateway.http import serve_http
-from actors.gateway.messages import LEAVING, Drain, Frame
-from actors.gateway.outbound import PING, Outbound
+from actors.gateway.messages import Drain, Frame
+from actors.gateway.outbound import PING, Out
 from actors.gateway.refusal import Refusal, refuse
+from actors.gateway.sending import Sending, SendOverdue
 from actors.gateway.socket import Closed, Ending, Socket
-from actors.protocol.codes import CLOSES, CONNECTION_FAILED, DRAINING, NO_HELLO, NORMAL, SILENT, TOO_SLOW
+from actors.operations.channels import Published
+from actors.protocol.codes import CLOSES, CONNECTION_FAILED, DRAINING, NO_HELLO, SILENT, TOO_SLOW
 from actors.protocol.connection_events import draining
 from actors.protocol.events import encode
-from actors.users.messages import Deliver, Later
+from actors.users.messages import Deliver, Later, Replaced
 from runtime import Actor, Ended, Replied, Restarted, TaskEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from hypercorn.config import Config
-    from hypercorn.typing import ASGIFramework
-
-    from actors.gateway.outbound import Batch
-    from actors.operations.counters import DaemonCounters
-    from actors.protocol.connection_events import Limits
-    from actors.protocol.stamps import Stamps
-    from runtime import Reason, Ref
+    from actors.gateway.entrance import Entrance
+    from actors.gateway.settings import GatewayServices, GatewaySettings
+    from runtime import Reason
 
 FAREWELL: Final = 5.0
 """Seconds in which what explains a close must be written."""
 HEAD_GRACE: Final = 1.0
 """Seconds that a draining daemon leaves to somebody who has connected and said nothing yet."""
-
-
-@attrs.frozen
-class GatewaySettings:
-    """Limits and times of connections, in bytes and seconds."""
-
-    policy: admission.Policy
-    limits: Limits
-    heartbeat_interval: float
-    silent_intervals: int
-    hello_within: float
-    send_within: float
-    head_within: float = 10.0
-    close_within: float = 5.0
-
-
-@attrs.frozen
-class GatewayServices:
-    """Whom a connection talks to."""
-
-    users: Ref[Any]
-    journal: Ref[Any]
-    app: ASGIFramework
-    http: Config
-    stamps: Stamps
-    counters: DaemonCounters
-    log: Any
+SEND_BUFFER_BYTES: Final = 131_072
+"""What the system may hold for one client. By itself it would take 4 MB for one that reads nothing: memory that no
+limit of ours counts, and events that cannot be conflated any more."""
 
 
 @attrs.frozen
@@ -102,8 +76,13 @@ class _Listen:
 
 
 @attrs.frozen
-class _SendOverdue:
-    """Timer: the client has taken nothing of a batch, or not the goodbye."""
+class _FarewellOver:
+    """Timer: what explains a close was not taken in time."""
+
+
+@attrs.frozen
+class _Over:
+    """The WebSocket has ended, and what came before its end has been heard."""
 
 
 class Connection(Actor):
@@ -113,53 +92,71 @@ class Connection(Actor):
         stream: the accepted socket.
         settings: limits and times.
         services: whom it talks to.
-        turn_away: what an upgrade is answered with when the daemon takes none: it is full, or leaving.
+        entrance: who lets a WebSocket in, or not.
     """
 
+    batch: ClassVar[int] = 64
+
     def __init__(
-        self,
-        stream: trio.SocketStream,
-        settings: GatewaySettings,
-        services: GatewayServices,
-        *,
-        turn_away: Refusal | None = None,
+        self, stream: trio.SocketStream, settings: GatewaySettings, services: GatewayServices, entrance: Entrance
     ) -> None:
         self._stream = stream
         self.settings = settings
         self.services = services
-        self._turn_away = turn_away
+        self._entrance = entrance
+        self._address: str | None = None  # of one who was let in
         self._head_read = False
-        self._draining: float | None = None
+        self._upgraded = False
         self._socket: Socket | None = None
-        self._outbound = Outbound()
-        self._awake = ParkingLot()
-        self._sending = False
+        self._sending: Sending | None = None
+        self._opened_at = 0.0
+        self._drained: Drain | None = None
         self._closing: tuple[int, str] | None = None
+        self._shutting = False
+        self._events_sent = 0
         self._conversation = Conversation(self)
 
     async def started(self) -> None:
         self.start(self._arrive, name="arrive")
 
     async def stopped(self, reason: Reason) -> None:
+        if self._address is not None:
+            self._entrance.leave(self._address)
         if self._socket is not None:
-            ending = self._socket.ending
-            code = 1006 if ending is None else ending.code
-            self.services.counters.connections_closed[code] += 1
-            why = str(reason) if ending is None else ending.reason
-            self.services.log.info(
-                "connection closed",
-                connection=self.ref.path,
-                user=self._conversation.user,
-                code=code,
-                why=why,
-                by=None if ending is None else ending.by,
-            )
+            self._say_ended(self._socket, reason)
         await trio.aclose_forcefully(self._stream)
 
+    def _say_ended(self, socket: Socket, reason: Reason) -> None:
+        ending = socket.ending or Ending(1006, str(reason), "server")
+        self.services.counters.connections_closed[ending.code] += 1
+        self.services.log.info(
+            "connection closed",
+            connection=self.ref.path,
+            user=self._conversation.user,
+            code=ending.code,
+            why=ending.reason,
+            by=ending.by,
+            seconds=round(self.now() - self._opened_at, 3),
+        )
+        if socket.failure is not None:
+            self.services.log.warning("websocket library failed", error=repr(socket.failure))
+
     async def receive(self, message: Any) -> object:
+        self._take(message)
+        self._flush()
+        return None
+
+    async def receive_batch(self, messages: Sequence[Any]) -> None:
+        for message in messages:
+            self._take(message)
+        self._flush()
+
+    def _take(self, message: Any) -> None:
         match message:
             case Deliver():
                 self._conversation.deliver(message)
+            case Published():
+                self._conversation.hear_channel(message)
             case Frame(text):
                 if self._closing is None:
                     self._conversation.hear(text)
@@ -171,24 +168,50 @@ class Connection(Actor):
                 self._open(socket)
             case _Pulse():
                 self.write(PING)
+                self._listen()
             case _Listen():
                 self._listen()
+            case Replaced():
+                self._conversation.replaced()
             case Restarted():
                 self._conversation.context_restarted()
             case Ended():
                 self._conversation.context_ended()
             case _NoHello():
                 self.close(NO_HELLO)
-            case _SendOverdue():
-                self._abort(TOO_SLOW)
-            case Drain(retry_after):
-                self._drain(retry_after)
+            case SendOverdue():
+                if self._sending is not None:
+                    self._sending.overdue()
+            case _FarewellOver():
+                self.abort(TOO_SLOW)
+            case Drain():
+                self._drain(message)
             case TaskEnded():
                 self._task_ended(message)
-        return None
+            case _Over():
+                self.stop("the connection is over")
 
     def inspect(self) -> dict[str, Any]:
-        return {"open": self._socket is not None, "outbound_bytes": self._outbound.waiting}
+        waiting = 0 if self._sending is None else self._sending.waiting
+        return {
+            "open": self._socket is not None,
+            "outbound_bytes": waiting,
+            "user": self._conversation.user,
+            "client_id": self._conversation.client_id,
+            "events_sent": self._events_sent,
+        }
+
+    def count_sent(self, events: int) -> None:
+        """So many durable events have been taken by the client's side."""
+        self.services.counters.events_sent += events
+        self._events_sent += events
+        if self._conversation.counts is not None:
+            self._conversation.counts.sent += events
+
+    @property
+    def draining(self) -> bool:
+        """Whether the daemon is about to leave: work that is not begun yet is begun elsewhere, or later."""
+        return self._drained is not None
 
     # --- opening
 
@@ -210,51 +233,64 @@ class Connection(Actor):
             failure = await serve_http(self.services.app, stream, head, raw, self.services.http)
             if failure is not None:
                 self.services.log.debug("http connection ended early", error=repr(failure))
-        elif self._turn_away is not None:
-            await self._refuse(self._turn_away)
+        elif (refusal := self._enter()) is not None:
+            await self._refuse(refusal)
         else:
-            async with trio.open_nursery() as nursery:
-                try:
-                    socket = await Socket.accept(
-                        stream,
-                        head,
-                        raw,
-                        subprotocol=judged.subprotocol,
-                        handshake_within=settings.head_within,
-                        nursery=nursery,
-                        close_within=settings.close_within,
-                    )
-                except Closed:
-                    return
-                await self._read(socket)
+            try:
+                socket = await Socket.accept(
+                    stream,
+                    head,
+                    raw,
+                    subprotocol=judged.subprotocol,
+                    hear=self._hear,
+                    start=partial(self.start, name="websocket"),
+                    handshake_within=settings.head_within,
+                    close_within=settings.close_within,
+                )
+            except Closed:
+                return
+            self._upgraded = True
+            self.ref.tell(_Opened(socket))
+
+    def _enter(self) -> Refusal | None:
+        """Whether this client may become a WebSocket now."""
+        try:
+            address = str(self._stream.socket.getpeername()[0])
+        except OSError:  # it has gone: it will be found out in a moment
+            address = ""
+        refusal = self._entrance.enter(address, trio.current_time())
+        if refusal is None:
+            self._address = address
+            self._stream.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, SEND_BUFFER_BYTES)
+        return refusal
 
     async def _refuse(self, refusal: Refusal) -> None:
         self.services.counters.connections_refused[refusal.status] += 1
         await refuse(self._stream, refusal)
 
-    async def _read(self, socket: Socket) -> None:
-        """Hand every message to the actor, until the end."""
-        self.ref.tell(_Opened(socket))
-        try:
-            while True:
-                await self.ref.send(Frame(await socket.receive()), self.settings.send_within)
-        except Closed:
-            await socket.close(NORMAL)  # over already: this waits until the TCP connection is closed
-            if socket.failure is not None:
-                self.services.log.warning("websocket library failed", error=repr(socket.failure))
+    async def _hear(self, text: str) -> None:
+        """From the WebSocket's task: it reads on when the mailbox has room."""
+        await self.ref.send(Frame(text), self.settings.send_within)
 
     def _open(self, socket: Socket) -> None:
+        settings = self.settings
         self._socket = socket
-        failed = CLOSES[CONNECTION_FAILED]
-        socket.parting = Ending(failed.code, failed.why, "server")
+        self._sending = Sending(self, socket, settings.limits.outbound_bytes, settings.send_within)
+        self._opened_at = self.now()
+        self._part_with(CONNECTION_FAILED)
         self.services.counters.connections_opened += 1
-        self.start(self._write, name="write")
-        self.timer("hello", self.settings.hello_within, _NoHello())
-        interval = self.settings.heartbeat_interval
-        self.timer("pulse", interval, _Pulse(), every=interval)
+        self.timer("hello", settings.hello_within, _NoHello())
+        interval = settings.heartbeat_interval
+        # The first after a random part: thousands who came together are not pinged together for ever.
+        self.timer("pulse", self.system.rng.uniform(0.0, interval), _Pulse(), every=interval)
         self._listen()
-        if self._draining is not None:
-            self._drain(self._draining)
+        if self._drained is not None:
+            self._drain(self._drained)
+
+    def _part_with(self, code: int) -> None:
+        """What the client is told if this actor is torn away."""
+        assert self._socket is not None
+        self._socket.parting = Ending(code, CLOSES[code].why, "server")
 
     def greeted(self) -> None:
         """`hello` was valid: the client has done its part."""
@@ -271,47 +307,25 @@ class Connection(Actor):
 
     # --- writing
 
-    def write(self, frame: bytes, *, durable: bool = False, counts: bool = True) -> None:
-        """Queue a frame. Too much of what counts closes the connection with 4413; behind a close nothing is queued."""
+    def write(self, out: Out) -> None:
+        """Queue a message; it goes out at the end of this turn. Behind a close nothing is queued."""
+        if self._closing is None and self._sending is not None:
+            self._sending.add(out)
+
+    def _flush(self) -> None:
+        """At the end of a turn."""
+        sending = self._sending
+        if sending is not None:
+            sending.flush()
+            if not sending.behind:
+                self.caught_up()
+
+    def caught_up(self) -> None:
+        """The client has taken what there was: close if that was asked for, else what is to come may come."""
         if self._closing is not None:
-            return
-        self._outbound.add(frame, durable=durable, counts=counts)
-        if self._outbound.waiting > self.settings.limits.outbound_bytes:
-            self._abort(TOO_SLOW)
-        elif not self._sending:
-            self._awake.unpark()
-
-    async def _write(self) -> None:
-        """Send what waits, a batch at a time; then close if that was asked for."""
-        socket = self._socket
-        assert socket is not None
-        try:
-            while True:
-                while self._outbound:
-                    await self._send(socket, self._outbound.take())
-                if self._closing is not None:
-                    await socket.close(*self._closing)
-                    return
-                self._conversation.caught_up()
-                if not self._outbound:
-                    await self._awake.park()
-        except Closed:
-            return
-
-    async def _send(self, socket: Socket, batch: Batch) -> None:
-        self._sending = True
-        self.timer("send", self.settings.send_within, _SendOverdue())
-        try:
-            if batch.is_ping:
-                await socket.ping()
-                return
-            await socket.send_batch(batch.frames)
-        finally:
-            self._sending = False
-            self.cancel_timer("send")
-        counters = self.services.counters
-        counters.events_sent += batch.durable
-        counters.ephemeral_sent += len(batch.frames) - batch.durable
+            self._shut()
+        else:
+            self._conversation.caught_up()
 
     # --- closing
 
@@ -320,56 +334,60 @@ class Connection(Actor):
         if self._closing is None:
             self._closing = (code, CLOSES[code].why if reason is None else reason)
             self._detach()
-            self.timer("farewell", FAREWELL, _SendOverdue())
-            self._awake.unpark()
+            self.timer("farewell", FAREWELL, _FarewellOver())
 
-    def _abort(self, code: int) -> None:
+    def abort(self, code: int) -> None:
         """Close without writing what waits; the client will resume."""
-        self._outbound.clear()
+        if self._sending is not None:
+            self._sending.clear()
         self._closing = (code, CLOSES[code].why) if self._closing is None else self._closing
         self._detach()
-        self.cancel_timer("send")
-        if self._socket is not None:
-            self.start(self._shut, name="close")
+        self._shut()
 
-    async def _shut(self) -> None:
-        assert self._socket is not None
-        assert self._closing is not None
-        await self._socket.close(*self._closing)
+    def _shut(self) -> None:
+        """Say goodbye; once."""
+        if self._socket is not None and not self._shutting:
+            assert self._closing is not None
+            self._shutting = True
+            self.start(self._socket.close, *self._closing, name="close")
 
     def _detach(self) -> None:
         for timer in ("pulse", "listen", "hello"):
             self.cancel_timer(timer)
         self._conversation.detach()
 
-    def _drain(self, retry_after: float) -> None:
-        """Say goodbye. What is no WebSocket yet will be none; plain HTTP under way is finished."""
-        self._draining = retry_after
-        self._turn_away = LEAVING
+    def _drain(self, drain: Drain) -> None:
+        """Say goodbye, and go in a while. What is no WebSocket yet will be none; plain HTTP under way is finished."""
+        self._drained = drain
         if self._socket is None:
             self.later("head", HEAD_GRACE, self._stop_without_head)
             return
-        if self._conversation.welcomed:
-            own = round(self.system.rng.uniform(0.0, retry_after), 3)
-            self.write(encode(draining(self.services.stamps.stamp(), retry_after=own)))
-        self.close(DRAINING)
+        self._part_with(DRAINING)
+        if not self._conversation.welcomed:
+            self.close(DRAINING)
+            return
+        rng = self.system.rng
+        own = round(rng.uniform(0.0, drain.retry_after), 3)
+        self.write(Out(encode(draining(self.services.stamps.stamp(), retry_after=own))))
+        self.later("leave", rng.uniform(0.0, drain.over), partial(self.close, DRAINING))
 
     def _stop_without_head(self) -> None:
         if not self._head_read:
             self.stop("the daemon is draining")
 
     def _listen(self) -> None:
-        """Close if the client has been silent for too long; else look again when it would have been."""
+        """Close if the client has been silent for too long; look again if that comes before the next ping."""
         assert self._socket is not None
-        silence = self.settings.silent_intervals * self.settings.heartbeat_interval
-        left = self._socket.statistics().last_received + silence - self.now()
+        interval = self.settings.heartbeat_interval
+        left = self._socket.statistics().last_received + self.settings.silent_intervals * interval - self.now()
         if left <= 0:
             self.close(SILENT)
-        else:
+        elif left <= interval:
             self.timer("listen", left, _Listen())
 
     def _task_ended(self, ended: TaskEnded) -> None:
         if ended.error is not None:
             raise ended.error
-        if ended.task.name == "arrive":
+        over = ended.task.name == "websocket" or (ended.task.name == "arrive" and not self._upgraded)
+        if over and not self.ref.tell(_Over()):
             self.stop("the connection is over")

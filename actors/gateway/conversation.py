@@ -9,51 +9,62 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
+from actors.gateway.answers import Answers, is_one_too_many, is_replaced, perhaps_done
 from actors.gateway.joining import Broken, Joining
 from actors.gateway.rules import (
     BAD_FRAMES_A_MINUTE,
     MINUTE,
     REFUSALS_A_MINUTE,
     CommandRate,
-    Plan,
     TooFast,
     Window,
-    plan_resume,
 )
-from actors.protocol.codes import BAD_FRAMES, CONNECTION_FAILED, RATE_IGNORED, ErrorCode
-from actors.protocol.commands import ACK, CANCEL_RUN, DEFAULT_USER, HEARTBEAT, HELLO, START_RUN, Ack, Hello
-from actors.protocol.connection_events import error, gap, heartbeat, reply, welcome
+from actors.gateway.subscriptions import Foreign, Subscriptions
+from actors.protocol.codes import BAD_FRAMES, CONNECTION_FAILED, OVER_CAPACITY, RATE_IGNORED, REPLACED, ErrorCode
+from actors.protocol.commands import (
+    ACK,
+    DEFAULT_USER,
+    HEARTBEAT,
+    HELLO,
+    STARTS_WORK,
+    Ack,
+    Hello,
+    Subscribe,
+    Unsubscribe,
+)
+from actors.protocol.connection_events import gap, heartbeat, welcome
 from actors.protocol.decode import Command, Rejected, decode
 from actors.protocol.event_types import GapReason
-from actors.protocol.events import Event, encode
 from actors.storage.journal import Read
 from actors.users.messages import (
     Acked,
     Attach,
     Attached,
+    Back,
     CommandError,
     Deliver,
     Detach,
     Handle,
     Locate,
-    OutcomeUnknown,
 )
-from runtime import Dead, NotAccepted, Refused, Replied
+from runtime import Dead, Refused, Replied
 
 if TYPE_CHECKING:
     from actors.gateway.connection import Connection
-    from actors.gateway.joining import Out
+    from actors.gateway.outbound import Out
+    from actors.operations.channels import Published
+    from actors.users.continuity import Continuity
+    from actors.users.resuming import Plan
     from runtime import Ref
 
-ATTACH_WITHIN: Final = 10.0
+ATTACH_WITHIN: Final = 30.0
 HANDLE_WITHIN: Final = 60.0
 READ_WITHIN: Final = 30.0
 ATTACH_AGAIN: Final = 0.2
 READ_AGAIN: Final = 0.5
-DURABLE_COMMANDS: Final = frozenset({START_RUN, CANCEL_RUN})
-"""Those that change something for good: it matters whether they were carried out."""
-ROLE: Final = "operator"
-"""In development mode every user is operator."""
+CROWDED: Final = "You have too many connections open. Please close one, then try again."
+GOING: Final = "The daemon is going down for a moment. Please try again when it is back."
+DRAINED_WITHIN: Final = 10.0
 TIER: Final = "enterprise"
 LOST: Final = {
     GapReason.EPOCH: "Your history was started anew. Please load what you need again.",
@@ -69,7 +80,11 @@ class Conversation:
         self._connection = connection
         self._hello: Command | None = None
         self.user: str | None = None
-        self._client_id = ""
+        self.client_id = ""
+        self._hello_at = 0.0
+        self._highest_ack: int | None = None
+        self.counts: Continuity | None = None
+        """Where what is sent to this user is counted."""
         self._context: Ref[Any] | None = None
         self._attaching = False
         self._attach_until = 0.0
@@ -80,7 +95,9 @@ class Conversation:
         self._bad = Window(MINUTE)
         self._rate = CommandRate(limits.commands_per_minute, limits.in_flight)
         self._in_flight = 0
+        self._answers = Answers(connection)
         self._joining = Joining(limits.outbound_bytes)
+        self._subscriptions: Subscriptions | None = None
 
     # --- what comes in
 
@@ -106,12 +123,9 @@ class Conversation:
         if isinstance(heard, Command):
             self._carry_out(heard)
         else:
-            self._say_rejected(heard)
+            self._answers.rejected(heard)
             if heard.counts and self._bad.add(self._connection.now()) >= BAD_FRAMES_A_MINUTE:
                 self._connection.close(BAD_FRAMES)
-
-    def _say_rejected(self, rejected: Rejected) -> None:
-        self._say_error(rejected.code, rejected.reply_to, content=rejected.message, fields=rejected.fields)
 
     # --- opening
 
@@ -119,14 +133,15 @@ class Conversation:
         if isinstance(heard, Command) and not isinstance(heard.body, Hello):
             heard = Rejected(ErrorCode.BAD_REQUEST, "Please say hello first.", heard.id)
         if isinstance(heard, Rejected):
-            self._say_rejected(heard)
+            self._answers.rejected(heard)
             self._connection.close(BAD_FRAMES)
             return
         hello = heard.body
         assert isinstance(hello, Hello)
         self._hello = heard
         self.user = DEFAULT_USER if hello.user_id is UNSET else hello.user_id
-        self._client_id = self._connection.services.stamps.id() if hello.client_id is UNSET else hello.client_id
+        self.client_id = self._connection.services.stamps.id() if hello.client_id is UNSET else hello.client_id
+        self._hello_at = self._connection.now()
         self._connection.greeted()
         self._attach_until = self._connection.now() + ATTACH_WITHIN
         self._locate()
@@ -151,22 +166,38 @@ class Conversation:
             return
         self._attaching = True
         assert self._context is not None
-        attach = Attach(self._connection.ref, self._client_id)
+        assert self._hello is not None
+        hello = self._hello.body
+        assert isinstance(hello, Hello)
+        resume = None if hello.resume is UNSET else hello.resume
+        back = Back(self._joining.last, self._highest_ack) if self.welcomed else None
+        attach = Attach(self._connection.ref, self.client_id, self._hello_at, resume, back)
         self._connection.request(self._context, attach, ATTACH_WITHIN, tag=self._attached)
 
     def _cannot_attach(self, replied: Replied) -> None:
         """No context to be had now. A crash is waited out; trouble with storage, before `welcome`, is said."""
         connection = self._connection
+        if is_replaced(replied.error):
+            self.replaced()
+            return
         retry_after = getattr(replied.error, "retry_after", 0.0) + ATTACH_AGAIN
         if self.welcomed:
             if not isinstance(replied.error, Dead):  # else `Ended` has come or will
                 connection.later("attach", retry_after, self._attach)
+        elif is_one_too_many(replied.error):
+            assert self._hello is not None
+            self._answers.error(ErrorCode.LIMIT_REACHED, self._hello.id, content=CROWDED)
+            connection.close(OVER_CAPACITY)
         elif isinstance(replied.error, Refused) or connection.now() + retry_after >= self._attach_until:
             assert self._hello is not None
-            self._say_error(ErrorCode.UNAVAILABLE, self._hello.id, retry_after=1.0)
+            self._answers.error(ErrorCode.UNAVAILABLE, self._hello.id, retry_after=1.0)
             connection.close(CONNECTION_FAILED)
         else:
             connection.later("attach", retry_after, self._locate)
+
+    def replaced(self) -> None:
+        """A newer connection of the same client has taken this one's place."""
+        self._connection.close(REPLACED)
 
     def context_restarted(self) -> None:
         """What was sent by the dead incarnation, and did not arrive, comes from the log."""
@@ -197,13 +228,10 @@ class Conversation:
             self._open(replied.value)
 
     def _open(self, attached: Attached) -> None:
-        assert self._hello is not None
-        hello = self._hello.body
-        assert isinstance(hello, Hello)
-        plan = plan_resume(None if hello.resume is UNSET else hello.resume, attached)
+        plan = attached.plan
+        assert plan is not None
+        self.counts = attached.counts
         self._welcome(plan, attached)
-        if plan.resumed:
-            self._acked(plan.after)
         self._pass_on(self._joining.begin(plan.after, attached))
         self._read_on()
         early, self._early = self._early, []
@@ -215,13 +243,16 @@ class Conversation:
         settings, stamps = connection.settings, connection.services.stamps
         assert self._hello is not None
         assert self.user is not None
+        hello = self._hello.body
+        assert isinstance(hello, Hello)
+        self._subscriptions = Subscriptions(connection, self.user, settings.role)
         event = welcome(
             stamps.stamp(),
             reply_to=self._hello.id,
             connection_id=connection.ref.path.rpartition("/")[2],
-            client_id=self._client_id,
+            client_id=self.client_id,
             user_id=self.user,
-            role=ROLE,
+            role=settings.role,
             tier=TIER,
             epoch=attached.epoch,
             seq=attached.seq,
@@ -229,45 +260,54 @@ class Conversation:
             replayed=plan.replayed,
             heartbeat_interval=settings.heartbeat_interval,
             limits=settings.limits,
+            subscribed=self._subscriptions.begin(hello.subscribe),
             server_time=stamps.wall(),
         )
         self.welcomed = True
         connection.opened()
-        self._say(event)
+        self._answers.say(event)
         if plan.gap is not None:
-            between = (plan.after, attached.first) if plan.gap is GapReason.TRIMMED else None
-            self._say_gap(plan.gap, between)
-
-    def _say_gap(self, reason: GapReason, between: tuple[int, int] | None) -> None:
-        assert self._hello is not None
-        hello = self._hello.body
-        assert isinstance(hello, Hello)
-        lost_from = hello.resume.seq + 1 if hello.resume is not UNSET and between is not None else None
-        lost_to = between[1] - 1 if between is not None else None
-        stamp = self._connection.services.stamps.stamp()
-        self._say(gap(stamp, reason, content=LOST[reason], from_seq=lost_from, to_seq=lost_to))
+            lost_from, lost_to = plan.lost or (None, None)
+            self._answers.say(gap(stamps.stamp(), plan.gap, content=LOST[plan.gap], from_seq=lost_from, to_seq=lost_to))
 
     # --- events
 
     def deliver(self, message: Deliver) -> None:
         """An event of the user, if it is this user's: the last check before the wire."""
         if message.owner != self.user:
-            self._connection.services.counters.isolation_violations += 1
-            self._connection.services.log.error(
-                "isolation violation: an event of another user was refused",
-                connection=self._connection.ref.path,
-                user=self.user,
-                owner=message.owner,
-            )
+            self._refuse_foreign(message.owner)
             return
         self._pass_on(self._joining.deliver(message))
+
+    def _refuse_foreign(self, owner: str | None) -> None:
+        self._connection.services.counters.isolation_violations += 1
+        self._connection.services.log.error(
+            "isolation violation: an event of another user was refused",
+            connection=self._connection.ref.path,
+            user=self.user,
+            owner=owner,
+        )
 
     def _pass_on(self, outs: list[Out] | Broken) -> None:
         if isinstance(outs, Broken):
             self._connection.close(outs.code)
             return
         for out in outs:
-            self._connection.write(out.frame, durable=out.seq is not None, counts=not out.replayed)
+            self._connection.write(out)
+        if self._subscriptions is not None and not self._joining.replaying:
+            for out in self._subscriptions.let_go():
+                self._connection.write(out)
+
+    def hear_channel(self, published: Published) -> None:
+        """A channel tells something; none of it comes between replayed events."""
+        assert self._subscriptions is not None
+        try:
+            outs = self._subscriptions.hear(published, hold=self._joining.replaying)
+        except Foreign:
+            self._refuse_foreign(published.owner)
+        else:
+            for out in outs:
+                self._connection.write(out)
 
     def caught_up(self) -> None:
         """Called by the writing task when the client has taken what there was: the next page may be read."""
@@ -295,77 +335,60 @@ class Conversation:
         sign = command.type in {HEARTBEAT, ACK}
         admitted = self._rate.admit(connection.now(), self._in_flight, sign_of_life=sign)
         if isinstance(admitted, TooFast):
-            self._say_error(ErrorCode.RATE_LIMITED, command.id, retry_after=admitted.retry_after)
+            self._answers.error(ErrorCode.RATE_LIMITED, command.id, retry_after=admitted.retry_after)
             if admitted.close:
                 connection.close(RATE_IGNORED)
             return
         connection.services.counters.commands[command.type] += 1
         if command.type == HEARTBEAT:
             stamps = connection.services.stamps
-            self._say(heartbeat(stamps.stamp(), reply_to=command.id, server_time=stamps.wall()))
+            self._answers.say(heartbeat(stamps.stamp(), reply_to=command.id, server_time=stamps.wall()))
         elif isinstance(command.body, Ack):
             if command.body.seq > self._joining.last:
                 above = "You acknowledge an event that was not sent to you yet."
-                self._say_error(ErrorCode.BAD_REQUEST, command.id, content=above)
+                self._answers.error(ErrorCode.BAD_REQUEST, command.id, content=above)
             else:
                 self._acked(command.body.seq)
+        elif isinstance(command.body, Subscribe | Unsubscribe):
+            self._choose_channel(command.id, command.body)
         elif command.body is None:
-            self._say_error(ErrorCode.UNAVAILABLE, command.id)
+            self._answers.error(ErrorCode.UNAVAILABLE, command.id)
+        elif connection.draining and command.type in STARTS_WORK:
+            self._answers.error(ErrorCode.UNAVAILABLE, command.id, content=GOING, retry_after=DRAINED_WITHIN)
         else:
             self._in_flight += 1
             assert self._context is not None
             connection.request(
-                self._context, Handle(command), HANDLE_WITHIN, tag=lambda replied: self._handled(command, replied)
+                self._context,
+                Handle(command, self.client_id, self._hello_at),
+                HANDLE_WITHIN,
+                tag=lambda replied: self._handled(command, replied),
             )
+
+    def _choose_channel(self, command_id: str, wish: Subscribe | Unsubscribe) -> None:
+        assert self._subscriptions is not None
+        hear = self._subscriptions.subscribe if isinstance(wish, Subscribe) else self._subscriptions.unsubscribe
+        problem = hear(wish.channel)
+        if problem is not None:
+            self._answers.problem(problem, command_id)
+        else:
+            self._answers.reply(command_id, {"channel": wish.channel})
 
     def _acked(self, seq: int) -> None:
         assert self._context is not None
-        self._context.tell(Acked(self._client_id, seq))
+        self._highest_ack = max(seq, self._highest_ack or 0)
+        self._context.tell(Acked(self.client_id, seq, self._hello_at))
 
     def _handled(self, command: Command, replied: Replied) -> None:
         self._in_flight -= 1
         problem = replied.error
         if problem is None:
-            self._say(reply(self._connection.services.stamps.stamp(), reply_to=command.id, metadata=replied.value))
+            self._answers.reply(command.id, replied.value)
+        elif is_replaced(problem):
+            self.replaced()
         elif isinstance(problem, Refused) and isinstance(problem.reason, CommandError):
-            why = problem.reason
-            details = dict(why.details or {})
-            fields = details.pop("fields", None)
-            self._say_error(
-                why.code, command.id, content=why.content, fields=fields, retry_after=why.retry_after, details=details
-            )
+            self._answers.problem(problem.reason, command.id)
         elif perhaps_done(command, problem):
             self._connection.close(CONNECTION_FAILED)  # the client's repeat settles it
         else:
-            self._say_error(ErrorCode.UNAVAILABLE, command.id, retry_after=1.0)
-
-    # --- saying
-
-    def _say(self, event: Event) -> None:
-        self._connection.write(encode(event))
-
-    def _say_error(
-        self,
-        code: ErrorCode,
-        reply_to: str | None,
-        *,
-        content: str | None = None,
-        fields: dict[str, str] | None = None,
-        retry_after: float | None = None,
-        details: dict[str, Any] | None = None,
-    ) -> None:
-        if reply_to is not None:
-            self._connection.services.counters.command_errors[code.value] += 1
-        stamp = self._connection.services.stamps.stamp()
-        self._say(
-            error(
-                stamp, code, content=content, reply_to=reply_to, fields=fields, retry_after=retry_after, details=details
-            )
-        )
-
-
-def perhaps_done(command: Command, problem: Exception) -> bool:
-    """Whether a command that came out so may have been carried out: then nothing may be said of it."""
-    if isinstance(problem, Refused):
-        return isinstance(problem.reason, OutcomeUnknown)
-    return command.type in DURABLE_COMMANDS and not isinstance(problem, NotAccepted)
+            self._answers.error(ErrorCode.UNAVAILABLE, command.id, retry_after=1.0)

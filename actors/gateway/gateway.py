@@ -7,19 +7,22 @@ that connects while the listener restarts waits in the kernel's queue.
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import trio
 
-from actors.gateway.connection import Connection, GatewayServices, GatewaySettings
-from actors.gateway.messages import FULL, LEAVING, Accepted, Drain
+from actors.gateway.connection import Connection
+from actors.gateway.entrance import Entrance, EntranceLimits
+from actors.gateway.messages import Accepted, Drain
 from runtime import Actor, ActorError, Mailbox, TaskEnded
 from supervisors import ChildSpec, DynamicSupervisor, Intensity, Restart, Strategy, supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actors.gateway.refusal import Refusal
+    from actors.gateway.settings import GatewayServices, GatewaySettings
     from runtime import Reason, Ref, ReplyTo
 
 NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -29,6 +32,8 @@ HANDOVER_WITHIN: Final = 30.0
 CONNECTION_MAILBOX: Final = Mailbox(2048)
 CONNECTION_SHUTDOWN: Final = 2.0
 SPARE: Final = 64
+LEAVE_A_SECOND: Final = 500
+"""So many connections are closed in a second when the daemon drains, where its time is long enough."""
 
 
 class Listener(Actor):
@@ -72,64 +77,82 @@ class Listener(Actor):
 
 
 class Connections(DynamicSupervisor):
-    """One `Connection` for each accepted stream. None is ever restarted: a socket has one life."""
+    """One `Connection` for each accepted stream. None is ever restarted: a socket has one life.
+
+    Args:
+        settings: limits and times of each.
+        services: whom they talk to.
+        limits: of who is let in.
+        spare: how many there may be besides, to serve HTTP and to say no in words.
+    """
 
     def __init__(
-        self, settings: GatewaySettings, services: Callable[[], GatewayServices], *, most: int, spare: int = SPARE
+        self,
+        settings: GatewaySettings,
+        services: Callable[[], GatewayServices],
+        limits: EntranceLimits,
+        *,
+        spare: int = SPARE,
     ) -> None:
         self._settings = settings
         self._services = services
-        self._most = most
+        self._limits = limits
         self._spare = spare
-        self._draining = False
+        self._to_leave: set[str] = set()
         self._drained: list[ReplyTo] = []
         self._number = 0
+
+    async def started(self) -> None:
+        await super().started()
+        self._entrance = Entrance(self._limits, self.system.rng, self.now())
 
     async def receive(self, message: Any) -> object:
         match message:
             case Accepted(stream):
                 self._begin(stream)
             case Drain():
-                self._draining = True
-                self._drained.append(self.defer())
-                for connection in self.children.values():
-                    connection.tell(message)
-                self._tell_drained()
+                self._drain(message)
             case _:
                 return await super().receive(message)
         return None
 
+    def inspect(self) -> dict[str, Any]:
+        return {"websockets": self._entrance.inside, "draining": self._entrance.leaving}
+
     def child_gone(self, name: str, ref: Ref[Any], reason: Reason, *, gave_up: bool) -> None:
-        del name, ref, reason, gave_up
+        del ref, reason, gave_up
+        self._to_leave.discard(name)
+        self._tell_drained()
+
+    def _drain(self, drain: Drain) -> None:
+        self._drained.append(self.defer())
+        if not self._entrance.leaving:
+            self._entrance.leaving = True
+            own = attrs.evolve(drain, over=min(drain.over, len(self.children) / LEAVE_A_SECOND))
+            for name, connection in self.children.items():
+                if connection.tell(own):
+                    self._to_leave.add(name)
         self._tell_drained()
 
     def _tell_drained(self) -> None:
-        if not self._cell.children:
+        if not self._to_leave:
             for reply in self._drained:
                 reply.answer(True)
             self._drained.clear()
 
     def _begin(self, stream: trio.SocketStream) -> None:
-        here = len(self._cell.children)
-        if here >= self._most + self._spare:  # not even somebody to say no
+        if len(self._cell.children) >= self._limits.total + self._spare:  # not even somebody to say no
             stream.socket.close()
             return
-        turn_away = self._refusal(here)
-        settings, services = self._settings, self._services()
         self._number += 1
         spec = ChildSpec(
             f"c{self._number}",
-            lambda: Connection(stream, settings, services, turn_away=turn_away),
+            partial(Connection, stream, self._settings, self._services(), self._entrance),
             mailbox=CONNECTION_MAILBOX,
             shutdown=CONNECTION_SHUTDOWN,
             restart=Restart.TEMPORARY,
         )
         self.start_child(spec)
-
-    def _refusal(self, here: int) -> Refusal | None:
-        if self._draining:
-            return LEAVING
-        return FULL if here >= self._most else None
 
 
 def gateway_spec(
@@ -137,21 +160,21 @@ def gateway_spec(
     services: Callable[[], GatewayServices],
     listeners: Sequence[trio.SocketListener],
     *,
-    most: int,
+    limits: EntranceLimits,
     connections: Callable[[], Ref[Any]],
     spare: int = SPARE,
 ) -> ChildSpec:
     """The gateway's part of the tree. A listener that crashes leaves the connections alone; without `connections`
     there is nobody to hand a stream to, so their crash restarts the listener too.
 
-    Above `most` connections an upgrade is refused in words, by `spare` actors at once; above those, without.
+    Above the limits an upgrade is refused in words, by `spare` actors at once; above those, without.
     """
     return supervise(
         "gateway",
         [
             ChildSpec(
                 "connections",
-                lambda: Connections(settings, services, most=most, spare=spare),
+                lambda: Connections(settings, services, limits, spare=spare),
                 mailbox=Mailbox(4096),
                 shutdown=float("inf"),
             ),

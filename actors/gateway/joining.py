@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from actors.gateway.conflation import conflate
+from actors.gateway.outbound import Out
 from actors.protocol.codes import CONNECTION_FAILED, TOO_SLOW
 from actors.protocol.events import with_seq
 
@@ -28,15 +30,6 @@ if TYPE_CHECKING:
     from actors.users.messages import Attached, Deliver
 
 PAGE: Final = 200
-
-
-@attrs.frozen
-class Out:
-    """A frame to write now; `seq` of a durable event, and whether it was replayed."""
-
-    frame: bytes
-    seq: int | None
-    replayed: bool = False
 
 
 @attrs.frozen
@@ -106,7 +99,10 @@ class Joining:
         """A live event has come."""
         if message.incarnation != self._incarnation:
             return []
-        self._hold(Out(message.frame, message.seq))
+        out = Out(message.frame, message.seq, event=message.event)
+        if not self.replaying and not self._held:
+            return [out] if self._follows(out) else Broken(TOO_SLOW)
+        self._hold(out)
         return self._let_go()
 
     def next_page(self) -> Wanted | None:
@@ -139,13 +135,18 @@ class Joining:
     def _let_go(self) -> list[Out] | Broken:
         """What was held back, if its time has come."""
         if self.replaying:
+            if self._held_bytes > self._most_held:
+                self._held = conflate(self._held)
+                self._held_bytes = sum(len(out.frame) for out in self._held)
             return Broken(TOO_SLOW) if self._held_bytes > self._most_held else []
         outs, self._held = self._held, []
         self._held_bytes = 0
-        for out in outs:
-            if out.seq is None:
-                continue
+        return outs if all(map(self._follows, outs)) else Broken(TOO_SLOW)
+
+    def _follows(self, out: Out) -> bool:
+        """Whether nothing is missing before it. If something is, the connection's mailbox was full once."""
+        if out.seq is not None:
             if out.seq != self.last + 1:
-                return Broken(TOO_SLOW)  # the connection's mailbox was full once
+                return False
             self.last = out.seq
-        return outs
+        return True

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import attrs
 import trio
-
-from actors.gateway.refusal import Refusal
-
-COME_BACK: Final = 5.0
-LEAVING: Final = Refusal(503, "unavailable", "The daemon is going down for a moment.", retry_after=COME_BACK)
-FULL: Final = Refusal(503, "unavailable", "There are too many connections. Please try later.", retry_after=COME_BACK)
 
 
 @attrs.frozen(eq=False)
@@ -23,14 +15,17 @@ class Accepted:
 
 @attrs.frozen
 class Drain:
-    """To the connections, and by their supervisor to each: say goodbye (`draining`, then Close 1012).
+    """To the connections, and by their supervisor to each: say goodbye (`draining`), and after a while go (Close 1012).
 
-    The supervisor answers when no connection is left.
+    The supervisor answers when none is left of those that there were. It does not wait for who comes later.
 
-    `retry_after`: seconds after which the client may come back; each one gets its own random part of it.
+    Attributes:
+        retry_after: seconds after the close until the client may come back; each one gets its own random part of it.
+        over: seconds over which the closes are spread.
     """
 
     retry_after: float
+    over: float = 0.0
 
 
 @attrs.frozen

@@ -35,8 +35,7 @@ class FrameScanner:
 
     `limit_bytes` is the most that one message may have, fragments together; it may be changed at any time.
     `breach` is the first breach of the rules, `close_seen` whether a Close frame has arrived whole. After either,
-    frames are only followed, so that the end of the conversation is still recognised. `unread` holds the size of each
-    message that is complete and not yet taken.
+    frames are only followed, so that the end of the conversation is still recognised.
     """
 
     __slots__ = (
@@ -49,14 +48,12 @@ class FrameScanner:
         "breach",
         "close_seen",
         "limit_bytes",
-        "unread",
     )
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.breach: Breach | None = None
         self.close_seen = False
-        self.unread: list[int] = []  # a deque, even empty, would be 0.7 KiB a connection
         self._header = b""  # of a header that was cut by the end of a piece
         self._payload = 0  # bytes of the current frame's payload still to come
         self._opcode = 0
@@ -125,8 +122,6 @@ class FrameScanner:
         if self._opcode == CLOSE:
             self.close_seen = True
         elif self._opcode < _CONTROL and self._final:
-            if self.breach is None:
-                self.unread.append(self._message_bytes)
             self._message_bytes = 0
         return self.close_seen
 

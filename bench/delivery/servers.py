@@ -31,6 +31,7 @@ log_format = "json"
 [connections]
 total = 100000
 per_user = 100000
+per_address = 100000
 commands_per_minute = 1000000
 {model}
 [workflows.push]

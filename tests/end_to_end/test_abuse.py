@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WITHIN = 30.0
-OF_THIS_ISSUE = {"hello", "heartbeat", "ack", "start_run", "cancel_run", "get_run", "list_runs"}
+RUNS = {"start_run", "cancel_run", "pause_run", "resume_run", "get_run", "list_runs"}
+OF_THIS_ISSUE = {"hello", "heartbeat", "ack", *RUNS}
 
 
 @asynccontextmanager

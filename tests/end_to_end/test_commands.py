@@ -78,3 +78,23 @@ async def test_config_tells_each_value_and_where_it_came_from(tmp_path: Path) ->
     assert "sk-very-secret-key" not in text
     code, text = await ran("config", "--config", str(tmp_path / "nowhere.toml"))
     assert code == 2
+
+
+async def test_pause_and_resume_a_run(tmp_path: Path) -> None:
+    async with held_model() as model:
+        file = tmp_path / "quick.toml"
+        file.write_text(QUICK.format(base_url=model.base_url))
+        async with serve(file, tmp_path / "data") as served:
+            url = f"127.0.0.1:{served.port}"
+            async with program("run", "A brief to be paused", "--url", url, "--workflow", "short") as running:
+                await model.until(open=1)
+                run_id = await open_run(served.port)
+                code, text = await ran("pause", run_id, "--url", url)
+                assert (code, text.startswith(f"Told to pause: run {run_id}.")) == (0, True)
+                model.release()
+                await running.line("The run is paused.")
+                assert model.asked == 1
+                code, text = await ran("resume", run_id, "--url", url)
+                assert (code, text) == (0, f"Told to go on: run {run_id}.")
+                assert await running.ended() == 0
+                assert model.asked == 2

@@ -52,6 +52,8 @@ PLACES = {
     "Connections": Place("/gateway/connections", codes=(1011,), others=(1011,)),
     "Connection": Place("/gateway/connections/CONNECTION", codes=(1011,)),
     "Listener": Place("/gateway/listener"),
+    "EngineFallback": Place("/engines/creative"),
+    "Engine": Place("/engines/perfect_recall/engine"),
     "Watchdog": Place("/watchdog"),
 }
 

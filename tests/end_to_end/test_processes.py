@@ -24,21 +24,23 @@ def configured(directory: Path, model: HeldModel) -> Path:
     return file
 
 
-async def closed_by_the_next_daemon(ada: Device, run_id: str, served: Served) -> None:
-    """The client comes back, and sees how the run that was cut was closed: one log, without a gap."""
+async def taken_up_by_the_next_daemon(ada: Device, run_id: str, served: Served) -> None:
+    """The client comes back, and sees how the run that was cut goes on: one log, without a gap."""
     seen = ada.log[-1]["seq"]
     ada.port = served.port
-    assert await ada.run_ended(run_id) == "failed"
+    assert await ada.run_ended(run_id) == "completed"
     welcome = ada.welcome["metadata"]
     assert welcome["resumed"]
     after = [frame for frame in ada.log if frame["seq"] > seen]
-    assert [(f["type"], f["metadata"]["status"], f["metadata"].get("error_type")) for f in after] == [
+    assert [(f["type"], f["metadata"]["status"], f["metadata"].get("error_type")) for f in after[:3]] == [
         ("agent_status", "error", "interrupted"),
-        ("run_status", "failed", None),
+        ("agent_status", "started", None),
+        ("agent_status", "thinking", None),
     ]
+    assert [f["metadata"]["attempt"] for f in after[:2]] == [1, 2]
     answer = (await ada.ask("list_runs", active=True))["metadata"]
     assert answer["runs"] == []
-    assert (await ada.ask("get_run", run_id=run_id))["metadata"]["run"]["status"] == "failed"
+    assert (await ada.ask("get_run", run_id=run_id))["metadata"]["run"]["status"] == "completed"
     after_that = await ada.start_run()
     assert await ada.run_ended(after_that) == "completed"
     ada.verify()
@@ -50,7 +52,7 @@ def no_traceback(served: Served) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_in_mid_run_ends_it_cleanly_and_the_next_daemon_closes_the_run(
+async def test_a_signal_in_mid_run_ends_it_cleanly_and_the_next_daemon_goes_on(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     async with held_model() as model, trio.open_nursery() as clients:
@@ -71,7 +73,7 @@ async def test_a_signal_in_mid_run_ends_it_cleanly_and_the_next_daemon_closes_th
             no_traceback(served)
         model.release()
         async with serve(file, tmp_path / "data") as again:
-            await closed_by_the_next_daemon(ada, run_id, again)
+            await taken_up_by_the_next_daemon(ada, run_id, again)
             again.signal(signal.SIGTERM)
             assert await again.ended() == 0
             no_traceback(again)
@@ -111,7 +113,7 @@ async def test_killed_in_mid_run_the_log_goes_on_without_a_gap(tmp_path: Path) -
             assert ada.codes == [1006]
         model.release()
         async with serve(file, tmp_path / "data") as again:
-            await closed_by_the_next_daemon(ada, run_id, again)
+            await taken_up_by_the_next_daemon(ada, run_id, again)
             no_traceback(again)
             clients.cancel_scope.cancel()
 
@@ -130,7 +132,7 @@ async def test_a_command_whose_answer_was_lost_with_the_daemon_is_settled_by_its
         model.release()
         async with serve(file, tmp_path / "data") as again:
             ada.port = again.port
-            assert await ada.run_ended(first["metadata"]["run_id"]) == "failed"
+            assert await ada.run_ended(first["metadata"]["run_id"]) == "completed"
             repeat = await ada.ask("start_run", "A brief, the same each time", id="once", workflow="short")
             assert repeat["metadata"] == first["metadata"]
             ada.verify()
@@ -150,7 +152,8 @@ async def test_while_draining_it_takes_nobody_in(tmp_path: Path) -> None:
         served.signal(signal.SIGTERM)
         await ada.until(lambda: ada.refusals)
         assert ada.codes == [1012]
-        assert (ada.refusals[0].status, ada.refusals[0].retry_after) == (503, 5.0)
+        assert ada.refusals[0].status == 503
+        assert 1 <= (ada.refusals[0].retry_after or 0) <= 5
         await lingering.aclose()
         assert await served.ended() == 0
         no_traceback(served)

@@ -12,8 +12,6 @@ PACKAGES = ("runtime", "supervisors", "actors", "understudy")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MAY_OPEN_NURSERIES = {
     # The library tasks of one connection, inside its own actor.
-    "actors/gateway/connection.py",
-    "actors/gateway/socket.py",
     "actors/gateway/http.py",
     "actors/models/simulated/connection.py",
     # The Python client is no actor; the program stands around the system.

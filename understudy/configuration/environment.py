@@ -73,7 +73,7 @@ def read(text: str, kind: Any) -> Any:
     """A variable's text as TOML would have given it; what is no number stays a text, and is refused as such later."""
     plain_kind = _plain(kind)
     if get_origin(plain_kind) is tuple:
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return [read(part.strip(), get_args(plain_kind)[0]) for part in text.split(",") if part.strip()]
     try:
         return plain_kind(text) if plain_kind in {int, float} else text
     except ValueError:
@@ -91,14 +91,22 @@ def kind_of(path: tuple[str, ...]) -> Any:
 def _keys(tables: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     for section in attrs.fields(Document):
         if isinstance(section.type, type) and attrs.has(section.type):
-            for key in attrs.fields(section.type):
-                yield (section.name, key.name), key.type
+            yield from _keys_below((section.name,), section.type)
         elif section.name != "workflows":  # a workflow is a graph, replaced whole: none of it is one value
             table = get_args(section.type)[1]
             named = tables.get(section.name)
             for name in named if isinstance(named, dict) else ():
                 for key in attrs.fields(table):
                     yield (section.name, name, key.name), key.type
+
+
+def _keys_below(path: tuple[str, ...], table: type) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The keys of a section, and of the tables in it."""
+    for key in attrs.fields(table):
+        if isinstance(key.type, type) and attrs.has(key.type):
+            yield from _keys_below((*path, key.name), key.type)
+        else:
+            yield (*path, key.name), key.type
 
 
 def _plain(kind: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from actors.agents.definitions import GENERAL_DEGRADED, AgentDefinition
-from actors.workflows.definitions import PREVIOUS, StepDefinition, WorkflowDefinition, check_workflow
+from actors.workflows.checks import check_workflow
+from actors.workflows.definitions import ApprovalPolicy, StepDefinition, WorkflowDefinition
+from actors.workflows.sequence import PREVIOUS
 from understudy.configuration import binding
 from understudy.configuration.errors import suggestion
 from understudy.configuration.kinds import PLACEHOLDER_KEY, shown
@@ -17,6 +19,7 @@ from understudy.configuration.structure import Problem
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from understudy.configuration.engine_tables import EngineSettings
     from understudy.configuration.tables import (
         AgentTable,
         CallSettings,
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
         FallbackSettings,
         LogSettings,
         ModelTable,
+        MonitoringSettings,
+        RunSettings,
         ServerSettings,
         UserSettings,
         WorkflowTable,
@@ -45,6 +50,7 @@ class ModelSettings:
         api_key: never None where `base_url` is not; left out of `repr`.
         requests_per_minute, tokens_per_minute: None: as the endpoint's own headers say.
         in_flight: calls at a time; None: 20 until the endpoint's headers are known, no limit on a loopback address.
+        api: what the endpoint speaks: chat completions or Responses.
     """
 
     name: str
@@ -54,6 +60,7 @@ class ModelSettings:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     in_flight: int | None = None
+    api: Literal["chat", "responses"] = "chat"
 
     @property
     def simulated(self) -> bool:
@@ -69,8 +76,11 @@ class Settings:
     connections: ConnectionSettings
     log: LogSettings
     users: UserSettings
+    runs: RunSettings
+    monitoring: MonitoringSettings
     calls: CallSettings
     fallback: FallbackSettings
+    engines: EngineSettings
     models: Mapping[str, ModelSettings]
     agents: Mapping[str, AgentDefinition]
     workflows: Mapping[str, WorkflowDefinition]
@@ -94,11 +104,14 @@ def settle(document: Document) -> tuple[Settings, dict[Path, Source]]:
         connections=document.connections,
         log=document.log,
         users=document.users,
+        runs=document.runs,
+        monitoring=document.monitoring,
         calls=document.calls,
         fallback=document.fallback,
+        engines=document.engines,
         models=models,
         agents={name: _agent(name, table) for name, table in document.agents.items()},
-        workflows={name: _workflow(name, table) for name, table in document.workflows.items()},
+        workflows={name: _workflow(name, table, document.runs, derived) for name, table in document.workflows.items()},
     )
     return settings, derived
 
@@ -127,6 +140,7 @@ def check(settings: Settings) -> Iterator[Problem]:
         yield from _alike(section, names)
     for name, agent in settings.agents.items():
         yield from _chain(("agents", name, "models"), agent.models, settings.models)
+    yield from _engines(settings)
     for name, workflow in settings.workflows.items():
         for problem in check_workflow(workflow, settings.agents):
             yield Problem(("workflows", name), f"cannot run: {problem}")
@@ -135,11 +149,11 @@ def check(settings: Settings) -> Iterator[Problem]:
 def _endpoint(
     name: str, table: ModelTable, default: ModelSettings | None, derived: dict[Path, Source]
 ) -> ModelSettings:
-    base_url, api_key = table.base_url, table.api_key
+    base_url, api_key, api = table.base_url, table.api_key, table.api
     place = ("models", name)
     if base_url is None and api_key is None and default is not None:
         # Another model of the same endpoint. Only both together: a key must not travel to another host.
-        base_url, api_key = default.base_url, default.api_key
+        base_url, api_key, api = default.base_url, default.api_key, api or default.api
         derived[*place, "base_url"] = derived[*place, "api_key"] = Source("derived", "as models.default")
     elif base_url is None and api_key is not None:
         base_url = PUBLIC_ENDPOINT
@@ -155,6 +169,7 @@ def _endpoint(
         requests_per_minute=table.requests_per_minute,
         tokens_per_minute=table.tokens_per_minute,
         in_flight=table.in_flight,
+        api=api or "chat",
     )
 
 
@@ -170,7 +185,7 @@ def _agent(name: str, table: AgentTable) -> AgentDefinition:
     )
 
 
-def _workflow(name: str, table: WorkflowTable) -> WorkflowDefinition:
+def _workflow(name: str, table: WorkflowTable, runs: RunSettings, derived: dict[Path, Source]) -> WorkflowDefinition:
     steps = tuple(
         StepDefinition(
             name=step.name,
@@ -182,7 +197,11 @@ def _workflow(name: str, table: WorkflowTable) -> WorkflowDefinition:
         )
         for step in table.steps
     )
-    return WorkflowDefinition(name=name, title=table.title, steps=steps)
+    on_restart = table.on_restart
+    if on_restart is None:
+        on_restart = runs.on_restart
+        derived["workflows", name, "on_restart"] = Source("derived", "as runs.on_restart")
+    return WorkflowDefinition(name=name, title=table.title, steps=steps, on_restart=on_restart)
 
 
 def _alike(section: str, names: Collection[str]) -> Iterator[Problem]:
@@ -194,6 +213,17 @@ def _alike(section: str, names: Collection[str]) -> Iterator[Problem]:
             yield Problem(
                 (section, name), f'differs from {section}.{other} only in case; write "{other}" or another name'
             )
+
+
+def _engines(settings: Settings) -> Iterator[Problem]:
+    engines, models = settings.engines, settings.models
+    yield from _chain(("engines", "parallel_mind", "models"), engines.parallel_mind.models, models)
+    yield from _chain(("engines", "creative", "models"), engines.creative.models, models)
+    yield from _chain(("engines", "creative", "judge"), engines.creative.judge, models)
+    embeddings = engines.perfect_recall.embeddings_model
+    if embeddings is not None and embeddings not in models:
+        path = ("engines", "perfect_recall", "embeddings_model")
+        yield Problem(path, f"names the unknown model {shown(embeddings)}; {suggestion(embeddings, models)}")
 
 
 def _chain(path: Path, chain: tuple[str, ...], models: Collection[str]) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import attrs
 
+from understudy.configuration.engine_tables import EngineSettings
 from understudy.configuration.kinds import FILLED, KEY, NAMED, ORIGIN, TITLE, URL, Range
 
 Count = Annotated[int, Range(1, 1_000_000_000)]
@@ -44,6 +45,11 @@ class ConnectionSettings:
     in_flight: Count
     total: Count
     per_user: Count
+    per_address: Count
+    admissions_per_second: Annotated[float, Range(0.1, 1_000_000)]
+    admissions_at_once: Count
+    come_back: Seconds
+    goodbye_part: Annotated[float, Range(0, 0.9)]
 
 
 @attrs.frozen
@@ -60,6 +66,23 @@ class UserSettings:
     """`[users]`: the contexts of users."""
 
     idle_after: Seconds
+    acknowledged_within: Seconds
+
+
+@attrs.frozen
+class RunSettings:
+    """`[runs]`: what becomes of runs that are cut."""
+
+    on_restart: Literal["resume", "fail"]
+    attempts: Annotated[int, Range(1, 1_000)]
+    interruptions: Annotated[int, Range(1, 1_000_000)]
+
+
+@attrs.frozen
+class MonitoringSettings:
+    """`[monitoring]`: what the daemon measures of itself."""
+
+    metrics_interval: Annotated[float, Range(0.1, 3_600, "seconds")]
 
 
 @attrs.frozen
@@ -71,6 +94,7 @@ class CallSettings:
     idle: Seconds
     attempt: Seconds
     total: Seconds
+    queue: Seconds
     context_tokens: Annotated[int, Range(1, 100_000_000, "tokens")]
 
 
@@ -93,6 +117,7 @@ class ModelTable:
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
     in_flight: Count | None = None
+    api: Literal["chat", "responses"] | None = None
 
 
 @attrs.frozen
@@ -125,6 +150,7 @@ class WorkflowTable:
 
     title: Annotated[str, TITLE]
     steps: tuple[StepTable, ...]
+    on_restart: Literal["resume", "fail"] | None = None
 
 
 @attrs.frozen
@@ -135,8 +161,11 @@ class Document:
     connections: ConnectionSettings
     log: LogSettings
     users: UserSettings
+    runs: RunSettings
+    monitoring: MonitoringSettings
     calls: CallSettings
     fallback: FallbackSettings
+    engines: EngineSettings
     models: dict[str, ModelTable]
     agents: dict[str, AgentTable]
     workflows: dict[str, WorkflowTable]

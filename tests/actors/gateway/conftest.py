@@ -11,12 +11,12 @@ from actors.gateway.admission import PlainHttp, Upgrade, judge
 from actors.gateway.head import BadHead, ClientGone, Head, read_head
 from actors.gateway.refusal import Refusal, refuse
 from actors.gateway.socket import Closed, Socket
-from tests.support.bare_gateway import Gateway
+from tests.support.bare_gateway import End, Gateway
 
 
 @pytest.fixture
 async def gateway(nursery: trio.Nursery) -> AsyncIterator[Gateway]:
-    send_accepted, accepted = trio.open_memory_channel[Socket](100)
+    send_accepted, accepted = trio.open_memory_channel[End](100)
     send_refused, refused = trio.open_memory_channel[Closed](100)
     gateway = Gateway(accepted, refused)
 
@@ -41,20 +41,22 @@ async def gateway(nursery: trio.Nursery) -> AsyncIterator[Gateway]:
     async def upgrade(stream: trio.SocketStream, head: Head, raw: bytes, verdict: Upgrade) -> None:
         async with trio.open_nursery() as connection:
             gateway.connections.append(connection)
+            end = End()
             try:
-                socket = await Socket.accept(
+                end.socket = await Socket.accept(
                     stream,
                     head,
                     raw,
                     subprotocol=verdict.subprotocol,
                     handshake_within=gateway.handshake_within,
-                    nursery=connection,
+                    hear=end.heard.send,
+                    start=lambda run: connection.start_soon(end.run, run),
                     close_within=gateway.close_within,
                 )
             except Closed as closed:
                 await send_refused.send(closed)
             else:
-                await send_accepted.send(socket)
+                await send_accepted.send(end)
 
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     gateway.port = listeners[0].socket.getsockname()[1]

@@ -10,13 +10,22 @@ import trio
 import trio.testing
 
 from actors.gateway import connection as connection_module
+from actors.gateway import gateway as gateway_module
 from actors.gateway.messages import Accepted, Drain
 from actors.gateway.socket import Socket
-from actors.protocol.codes import CONNECTION_FAILED, DRAINING, NO_HELLO, SILENT, TOO_SLOW
+from actors.protocol.codes import (
+    CONNECTION_FAILED,
+    DRAINING,
+    NO_HELLO,
+    OVER_CAPACITY,
+    REPLACED,
+    SILENT,
+    TOO_SLOW,
+)
 from actors.users.messages import Deliver
 from runtime import Crash
 from tests.support.gateway_system import Client, GatewaySystem, gateway_system
-from tests.support.raw_websocket import BINARY, CLOSE, PONG, RawWebSocket, close_payload, upgrade_request
+from tests.support.raw_websocket import BINARY, CLOSE, PING, PONG, RawWebSocket, close_payload, upgrade_request
 
 
 async def small_window(here: GatewaySystem) -> RawWebSocket:
@@ -137,6 +146,19 @@ class TestSilence:
             await here.gone()
             assert here.counters.connections_closed == {SILENT: 1}
 
+    async def test_silence_is_found_between_two_pings_as_well(self) -> None:
+        """Pings begin after a random part of an interval; the silence ends when it ends."""
+        async with gateway_system(heartbeat_interval=1.0, silent_intervals=1) as here:
+            pings = []
+            clients = [await here.welcomed() for _ in range(6)]
+            for client in clients:
+                opcodes = []
+                with trio.fail_after(10):
+                    while CLOSE not in opcodes:
+                        opcodes.append((await client.raw.read_frame()).opcode)
+                pings.append(opcodes.count(PING))
+            assert max(pings) == 1
+
     async def test_any_frame_is_a_sign_of_life(self) -> None:
         async with gateway_system(heartbeat_interval=0.1, silent_intervals=2) as here:
             client = await here.welcomed()
@@ -171,6 +193,7 @@ class TestEnds:
                 (NO_HELLO, "server"),
             }
             assert {line["user"] for line in closed} == {"ada", None}
+            assert all(0 <= line["seconds"] < 20 for line in closed)
 
     async def test_a_crash_of_one_closes_that_one(self) -> None:
         async with gateway_system() as here:
@@ -229,13 +252,68 @@ class TestDraining:
             assert len(set(waits)) == 5
             assert here.connections() == []
 
+    async def test_until_it_goes_a_client_is_served_but_no_work_is_begun(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(gateway_module, "LEAVE_A_SECOND", 0.001)
+        async with gateway_system() as here, trio.open_nursery() as nursery:
+            client = await here.welcomed()
+            nursery.start_soon(here.system.ref("/gateway/connections").ask, Drain(3.0, over=1000.0), 10.0)
+            await client.until("draining")
+            refused = await client.ask("start_run", "A brief that is long enough", workflow="delivery")
+            assert (refused["type"], refused["metadata"]["code"]) == ("error", "unavailable")
+            assert refused["metadata"]["retry_after"] > 0
+            assert (await client.ask("list_runs"))["type"] == "reply"
+            assert (await client.ask("heartbeat"))["type"] == "heartbeat"
+            here.say("d1")
+            await client.until("system")
+            client.verify()
+            nursery.cancel_scope.cancel()
+
+    async def test_the_closes_are_spread_over_a_time_that_depends_on_how_many_there_are(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gateway_module, "LEAVE_A_SECOND", 20)
+        closed: list[int] = []
+        async with gateway_system(limits={"connections": 100}) as here, trio.open_nursery() as nursery:
+            clients = [await here.welcomed() for _ in range(10)]
+            nursery.start_soon(here.system.ref("/gateway/connections").ask, Drain(3.0, over=1000.0), 20.0)
+
+            async def leave(number: int, client: Client) -> None:
+                assert await client.ended() == DRAINING
+                closed.append(number)
+
+            async with trio.open_nursery() as leaving:
+                for number, client in enumerate(clients):
+                    leaving.start_soon(leave, number, client)
+        assert sorted(closed) == list(range(10))
+        assert closed != list(range(10))
+
+    async def test_who_comes_while_it_drains_is_not_waited_for(self) -> None:
+        async with gateway_system() as here:
+            client = await here.welcomed()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(here.system.ref("/gateway/connections").ask, Drain(1.0), 10.0)
+                await client.until("draining")
+                silent = await here.dial()
+                assert await client.ended() == DRAINING
+            assert here.connections()  # the silent one, which nobody has asked to leave
+            await silent.stream.aclose()
+
+    async def test_who_is_torn_away_by_the_deadline_is_told_the_same(self) -> None:
+        async with gateway_system() as here:
+            client = await here.welcomed()
+            path = here.connection(client).path
+            here.system.ref(path).tell(Drain(1.0, over=1000.0))
+            await client.until("draining")
+            here.crash(path)
+            assert await client.ended() == DRAINING
+
     async def test_nobody_new_is_let_in(self) -> None:
         async with gateway_system() as here:
             await here.system.ref("/gateway/connections").ask(Drain(1.0), 10.0)
             raw = await here.dial()
             head = await raw.handshake()
             assert b" 503 " in head
-            assert b"Retry-After: 5" in head
+            assert b"Retry-After: " in head
             assert here.counters.connections_refused == {503: 1}
             plain = await here.dial()
             await plain.stream.send_all(b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -257,10 +335,11 @@ class TestDraining:
             await raw.stream.send_all(request[:40])
             await here.holds(here.connections)
             (path,) = here.connections()
-            here.system.ref(path).tell(Drain(1.0))
-            await here.holds(lambda: here.system.ref(path).target.actor._turn_away is not None)
-            await raw.stream.send_all(request[40:])
-            assert b" 503 " in await raw.read_head()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(here.system.ref("/gateway/connections").ask, Drain(1.0), 10.0)
+                await here.holds(lambda: here.system.ref(path).target.actor.draining)
+                await raw.stream.send_all(request[40:])
+                assert b" 503 " in await raw.read_head()
 
     async def test_who_is_just_being_let_in_is_sent_away_at_once(self, monkeypatch: Any) -> None:
         accepted, go_on = trio.Event(), trio.Event()
@@ -347,6 +426,44 @@ class TestBeforeTheWebSocket:
             await here.gone()
             assert [report for report in here.reports if isinstance(report, Crash)] == []
 
+    async def test_so_many_of_one_address(self) -> None:
+        async with gateway_system(per_address=2) as here:
+            first, second = await here.welcomed(), await here.welcomed()
+            raw = await here.dial()
+            head = await raw.handshake()
+            assert b" 429 " in head
+            assert b"Retry-After: " in head
+            plain = await here.dial()
+            await plain.stream.send_all(b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert b" 200 " in await plain.read_head()
+            await first.raw.stream.aclose()
+            await here.holds(lambda: here.system.ref("/gateway/connections").target.actor.inspect()["websockets"] == 1)
+            assert (await (await here.welcomed()).ask("heartbeat"))["type"] == "heartbeat"
+            assert (await second.ask("heartbeat"))["type"] == "heartbeat"
+            assert here.counters.connections_refused == {429: 1}
+
+    async def test_so_many_in_a_second(self) -> None:
+        async with gateway_system(rate=0.001, burst=2) as here:
+            for _ in range(2):
+                await here.welcomed()
+            raw = await here.dial()
+            head = await raw.handshake()
+            assert b" 503 " in head
+            assert b"Retry-After: " in head
+
+    async def test_so_many_of_one_user(self) -> None:
+        async with gateway_system(limits={"connections": 2}) as here:
+            first, second = await here.welcomed(client_id="one"), await here.welcomed()
+            third = await here.connect()
+            assert (await third.hello())["metadata"]["code"] == "limit_reached"
+            assert await third.ended() == OVER_CAPACITY
+            other = await here.welcomed("bob")
+            again = await here.welcomed(client_id="one")  # takes the place of the first
+            assert await first.ended() == REPLACED
+            here.crash("/users/ada")  # who is inside stays inside
+            for client in (second, other, again):
+                assert (await client.ask("list_runs"))["type"] == "reply"
+
     async def test_above_the_limit_upgrades_are_refused_in_words_and_then_without(self) -> None:
         async with gateway_system(most=2, spare=1) as here:
             first, second = await here.welcomed(), await here.welcomed()
@@ -368,8 +485,9 @@ class TestTheTree:
     async def test_it_shows_what_waits(self) -> None:
         async with gateway_system() as here:
             client = await here.welcomed()
-            await here.holds(lambda: not here.connection(client).target.actor._outbound)
-            assert here.connection(client).target.actor.inspect() == {"open": True, "outbound_bytes": 0}
+            connections = here.system.ref("/gateway/connections").target.actor
+            assert connections.inspect() == {"websockets": 1, "draining": False}
+            assert here.connection(client).target.actor.inspect()["outbound_bytes"] == 0
 
     async def test_a_stream_that_is_accepted_in_vain_is_closed(self) -> None:
         async with gateway_system(most=0, spare=0) as here:

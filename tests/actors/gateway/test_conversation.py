@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from actors.protocol.codes import BAD_FRAMES, CONNECTION_FAILED, NO_HELLO, RATE_IGNORED
-from actors.storage.journal import Top
+from actors.storage.attending import Arrive
 from actors.users.messages import Deliver
 from supervisors import Intensity
 from tests.support.gateway_system import GatewaySystem, gateway_system
@@ -317,7 +317,7 @@ class TestContextRestarts:
             assert (await client.ask("heartbeat"))["type"] == "heartbeat"
             assert (await client.ask("list_runs"))["metadata"]["code"] == "unavailable"
             asked = len(here.plan.heard)
-            await here.holds(lambda: sum(isinstance(message, Top) for message in here.plan.heard[asked:]) >= 3)
+            await here.holds(lambda: sum(isinstance(message, Arrive) for message in here.plan.heard[asked:]) >= 3)
             here.plan.trouble = False
             while client.seqs[-1:] != [2]:
                 await client.next()

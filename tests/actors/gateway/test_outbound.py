@@ -5,18 +5,20 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from actors.gateway.outbound import BATCH_BYTES, PING, Batch, Outbound
+from actors.gateway.frames import PING_FRAME, text_frames
+from actors.gateway.outbound import BATCH_BYTES, PING, Batch, Out, Outbound
+from tests.support.said import delta
 
 
-def test_frames_go_out_in_order_as_one_batch() -> None:
+def test_messages_go_out_in_order_as_one_batch() -> None:
     out = Outbound()
     assert not out
-    out.add(b"one", durable=True)
-    out.add(b"two")
-    out.add(b"three", durable=True, counts=False)
+    out.add(Out(b"one", 1))
+    out.add(Out(b"two"))
+    out.add(Out(b"three", 2, replayed=True))
     assert out
     assert out.waiting == 6
-    assert out.take() == Batch([b"one", b"two", b"three"], durable=2)
+    assert out.take() == Batch(text_frames([b"one", b"two", b"three"]), durable=2, ephemeral=1)
     assert not out
     assert out.waiting == 0
 
@@ -26,50 +28,67 @@ def test_a_batch_is_bounded_but_takes_at_least_one_frame() -> None:
     big = b"x" * (BATCH_BYTES + 1)
     half = b"y" * (BATCH_BYTES // 2)
     for frame in (big, half, half, b"z"):
-        out.add(frame)
-    assert out.take().frames == [big]
-    assert out.take().frames == [half, half]
-    assert out.take().frames == [b"z"]
+        out.add(Out(frame))
+    assert out.take().frames == text_frames([big])
+    assert out.take().frames == text_frames([half, half])
+    assert out.waiting == 1
+    assert out.take().frames == text_frames([b"z"])
 
 
-def test_a_ping_goes_alone_and_in_its_turn() -> None:
+def test_a_ping_goes_in_its_turn_and_is_no_message() -> None:
     out = Outbound()
-    for frame in (b"one", PING, b"two", PING):
-        out.add(frame)
-    batches = [out.take() for _ in range(4)]
-    assert [(batch.frames, batch.is_ping) for batch in batches] == [
-        ([b"one"], False),
-        ([PING], True),
-        ([b"two"], False),
-        ([PING], True),
-    ]
+    for each in (Out(b"one", 1), PING, Out(b"two"), PING):
+        out.add(each)
+    assert out.take() == Batch(
+        text_frames([b"one"]) + PING_FRAME + text_frames([b"two"]) + PING_FRAME, durable=1, ephemeral=1
+    )
 
 
 def test_clearing_forgets_everything() -> None:
     out = Outbound()
-    out.add(b"one")
+    out.add(Out(b"one"))
     out.clear()
     assert not out
     assert out.waiting == 0
 
 
-FRAMES = st.lists(
-    st.tuples(st.integers(0, 3).map(lambda size: b"x" * (size * 30_000)), st.booleans(), st.booleans()), max_size=20
+def test_conflating_counts_what_it_spares_and_what_is_left() -> None:
+    out = Outbound()
+    out.add(Out(b"durable", 1))
+    out.add(delta("m", 0, "ab"))
+    out.add(delta("m", 2, "cd"))
+    assert out.conflate() == 1
+    joined = delta("m", 0, "abcd")
+    assert out.waiting == len(b"durable") + len(joined.frame)
+    assert out.conflate() == 0
+    assert out.take().frames == text_frames([b"durable", joined.frame])
+
+
+MESSAGES = st.lists(
+    st.builds(
+        Out,
+        st.integers(0, 3).map(lambda size: b"x" * (1 + size * 30_000)),
+        st.none() | st.just(1),
+        st.booleans(),
+    ),
+    max_size=20,
 )
 
 
-@given(FRAMES)
-def test_nothing_is_lost_or_reordered(frames: list[tuple[bytes, bool, bool]]) -> None:
+@given(MESSAGES)
+def test_nothing_is_lost_or_reordered(messages: list[Out]) -> None:
     out = Outbound()
-    for frame, durable, counts in frames:
-        out.add(frame, durable=durable, counts=counts)
-    assert out.waiting == sum(len(frame) for frame, _, counts in frames if counts)
-    taken: list[bytes] = []
-    durable_frames = 0
+    for each in messages:
+        out.add(each)
+    assert out.waiting == sum(len(each.frame) for each in messages if not each.replayed)
+    taken = b""
+    durable = ephemeral = 0
     while out:
         batch = out.take()
         taken += batch.frames
-        durable_frames += batch.durable
-    assert taken == [frame for frame, _, _ in frames]
-    assert durable_frames == sum(durable for _, durable, _ in frames)
+        durable += batch.durable
+        ephemeral += batch.ephemeral
+    assert taken == text_frames([each.frame for each in messages])
+    assert durable == sum(each.seq is not None for each in messages)
+    assert durable + ephemeral == len(messages)
     assert out.waiting == 0

@@ -9,9 +9,10 @@ import trio
 import trio.testing
 import trio_websocket
 
+from actors.gateway.frames import text_frames
 from actors.gateway.scanner import Breach
 from actors.gateway.socket import Closed, Ending, Socket, conclude
-from tests.support.bare_gateway import Gateway, for_ever
+from tests.support.bare_gateway import End, Gateway, for_ever
 from tests.support.raw_websocket import (
     CLOSE,
     CONTINUATION,
@@ -21,6 +22,11 @@ from tests.support.raw_websocket import (
     close_payload,
     encode_frame,
     upgrade_request,
+)
+
+ANSWER = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: V7QvLtwgXgBIS2TMpcJRL/GELi8=\r\n\r\n"
 )
 
 
@@ -101,17 +107,6 @@ async def test_messages_before_the_close_are_received_first(gateway: Gateway) ->
     assert await _ending(socket) == (1000, "client")
 
 
-async def test_what_lies_unread_is_dropped_by_our_close(gateway: Gateway) -> None:
-    client, socket = await gateway.connect()
-    await client.stream.send_all(encode_frame(TEXT, b"one") + encode_frame(PING))
-    assert (await client.read_frame()).opcode == PONG
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(socket.close, 1012)
-        assert (await client.read_close()).code == 1012
-        await client.send_frame(CLOSE, close_payload(1012))
-    assert await _ending(socket) == (1012, "server")
-
-
 async def test_whoever_waits_in_receive_hears_of_our_close(gateway: Gateway, nursery: trio.Nursery) -> None:
     client, socket = await gateway.connect()
     nursery.start_soon(_ending, socket)
@@ -183,7 +178,7 @@ async def test_our_close_gets_through_a_full_inbox(gateway: Gateway) -> None:
     async with trio.open_nursery() as nursery:
 
         async def send() -> None:
-            await client.stream.send_all(encode_frame(TEXT, b"x" * 50_000) * 40)
+            await client.stream.send_all(encode_frame(TEXT, b"x" * 500) * 4 * End.HEARD)
             await client.stream.send_eof()
 
         nursery.start_soon(send)
@@ -219,6 +214,56 @@ async def test_a_batch_is_one_system_call(gateway: Gateway, monkeypatch: pytest.
     monkeypatch.undo()
     assert calls == [written]
     assert [len((await client.read_frame()).payload) for _ in range(15)] == [1, 200, 3000] * 5
+
+
+async def test_what_the_kernel_takes_at_once_needs_no_task(gateway: Gateway) -> None:
+    client, socket = await gateway.connect()
+    frames = text_frames([b"one", b"two"])
+    assert socket.write_now(frames) is None
+    assert [(await client.read_frame()).payload for _ in range(2)] == [b"one", b"two"]
+    assert socket.bytes_out == len(frames) + len(ANSWER)
+
+
+async def test_what_it_does_not_take_goes_out_before_anything_else(gateway: Gateway) -> None:
+    client, socket = await gateway.connect()
+    big = text_frames([b"x" * 20_000_000])
+    assert socket.write_now(big) == b""  # begun: the rest is owed
+    late = text_frames([b"late"])
+    assert socket.write_now(late) == late  # nothing of it
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(socket.write, late)
+        assert len((await client.read_frame()).payload) == 20_000_000
+        assert (await client.read_frame()).payload == b"late"
+
+
+async def test_a_pong_does_not_come_into_the_middle_of_what_is_owed(gateway: Gateway) -> None:
+    client, socket = await gateway.connect()
+    assert socket.write_now(text_frames([b"x" * 20_000_000])) == b""
+    await client.send_frame(PING, b"now")
+    frames = [await client.read_frame(), await client.read_frame()]
+    assert [(frame.opcode, len(frame.payload)) for frame in frames] == [(TEXT, 20_000_000), (PONG, 3)]
+
+
+async def test_nothing_is_written_at_once_when_it_is_over(gateway: Gateway, nursery: trio.Nursery) -> None:
+    client, socket = await gateway.connect()
+    nursery.start_soon(socket.close, 1012)
+    assert (await client.read_close()).code == 1012
+    frames = text_frames([b"late"])
+    assert socket.write_now(frames) == frames
+    with pytest.raises(Closed):
+        await socket.write(frames)
+    await client.send_frame(CLOSE, close_payload(1012))
+
+
+async def test_what_is_broken_shows_where_one_waits(gateway: Gateway) -> None:
+    client, socket = await gateway.connect()
+    client.reset()
+    await trio.testing.wait_all_tasks_blocked(0.02)
+    frames = text_frames([b"late"])
+    assert socket.write_now(frames) == frames
+    with pytest.raises(Closed) as caught:
+        await socket.write(frames)
+    assert caught.value.code == 1006
 
 
 async def test_batches_pings_and_pongs_never_mix(gateway: Gateway) -> None:
@@ -257,7 +302,7 @@ async def test_a_pong_is_a_sign_of_life(gateway: Gateway) -> None:
     assert after.last_received > before.last_received
     assert after.bytes_in - before.bytes_in == 12
     assert after.bytes_out - before.bytes_out == 4
-    assert (after.messages_in, after.messages_out) == (0, 0)
+    assert after.messages_in == 0
 
 
 async def test_a_cancelled_batch_is_finished_before_the_close(gateway: Gateway) -> None:

@@ -292,25 +292,13 @@ async def test_a_fault_of_the_library_ends_one_connection(
     def fail(*_args: object) -> None:
         raise error
 
-    monkeypatch.setattr(socket._connection._wsproto, "receive_data", fail)
+    monkeypatch.setattr(socket._receiver._connection._wsproto, "receive_data", fail)
     await client.send_frame(PING)
     frame = await client.read_close()
     assert (frame.code, frame.reason) == (1011, "internal error")
     await client.stream.send_eof()
     assert await _closed(socket) == (1011, "server")
     assert socket.failure is error
-
-
-async def test_a_fault_of_the_library_during_the_handshake(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_args: object) -> None:
-        raise UnicodeDecodeError("ascii", b"\xff", 0, 1, "x")
-
-    gateway.handshake_within = 60  # so that only the fault can be what ends it
-    monkeypatch.setattr("wsproto.WSConnection.receive_data", fail)
-    client = await gateway.dial()
-    await client.stream.send_all(upgrade_request())
-    assert (await gateway.refused.receive()).code == 1006
-    monkeypatch.undo()
 
 
 async def test_garbage_of_every_kind(gateway: Gateway) -> None:

@@ -1,0 +1,83 @@
+"""What one client is told in answer to what it has said, and what the outcome of a command means for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actors.gateway.outbound import Out
+from actors.protocol.codes import ErrorCode
+from actors.protocol.commands import CANCEL_RUN, PAUSE_RUN, RESUME_RUN, START_RUN
+from actors.protocol.connection_events import error, reply
+from actors.protocol.events import encode
+from actors.users.messages import CommandError, OutcomeUnknown, Replaced
+from runtime import NotAccepted, Refused
+
+if TYPE_CHECKING:
+    from actors.gateway.connection import Connection
+    from actors.protocol.decode import Command, Rejected
+    from actors.protocol.events import Event
+
+DURABLE_COMMANDS: Final = frozenset({START_RUN, CANCEL_RUN, PAUSE_RUN, RESUME_RUN})
+"""Those that change something for good: it matters whether they were carried out."""
+
+
+class Answers:
+    """Words them for one connection, and counts the errors."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def say(self, event: Event) -> None:
+        self._connection.write(Out(encode(event)))
+
+    def reply(self, reply_to: str, metadata: dict[str, Any]) -> None:
+        """It was carried out."""
+        self.say(reply(self._connection.services.stamps.stamp(), reply_to=reply_to, metadata=metadata))
+
+    def rejected(self, rejected: Rejected) -> None:
+        """It was no command."""
+        self.error(rejected.code, rejected.reply_to, content=rejected.message, fields=rejected.fields)
+
+    def problem(self, why: CommandError, reply_to: str) -> None:
+        """It was not carried out, for a reason that somebody has worded."""
+        details = dict(why.details or {})
+        fields = details.pop("fields", None)
+        self.error(why.code, reply_to, content=why.content, fields=fields, retry_after=why.retry_after, details=details)
+
+    def error(
+        self,
+        code: ErrorCode,
+        reply_to: str | None,
+        *,
+        content: str | None = None,
+        fields: dict[str, str] | None = None,
+        retry_after: float | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        """It was not carried out; without `content`, in the code's own words."""
+        if reply_to is not None:
+            self._connection.services.counters.command_errors[code.value] += 1
+        stamp = self._connection.services.stamps.stamp()
+        self.say(
+            error(
+                stamp, code, content=content, reply_to=reply_to, fields=fields, retry_after=retry_after, details=details
+            )
+        )
+
+
+def is_one_too_many(problem: Exception | None) -> bool:
+    """Whether the context said that this user has as many connections as one may have."""
+    reason = problem.reason if isinstance(problem, Refused) else None
+    return isinstance(reason, CommandError) and reason.code is ErrorCode.LIMIT_REACHED
+
+
+def is_replaced(problem: Exception | None) -> bool:
+    """Whether the context said that there is a newer connection of the same client."""
+    return isinstance(problem, Refused) and isinstance(problem.reason, Replaced)
+
+
+def perhaps_done(command: Command, problem: Exception) -> bool:
+    """Whether a command that came out so may have been carried out: then nothing may be said of it."""
+    if isinstance(problem, Refused):
+        return isinstance(problem.reason, OutcomeUnknown)
+    return command.type in DURABLE_COMMANDS and not isinstance(problem, NotAccepted)
