@@ -1,4 +1,4 @@
-"""Tests that are coroutines run in virtual time here."""
+"""Tests that are coroutines run in virtual time here. `--hypothesis-profile=long` plays far more programs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from runtime.testing.plugin import in_virtual_time
 
 HERE = Path(__file__).parent
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Without the plugin a test that is marked runs once, under whatever schedule comes."""
-    config.addinivalue_line("markers", "actor_schedule: run the test under several seeded schedules (--actor-seeds)")
+settings.register_profile("long", max_examples=5000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

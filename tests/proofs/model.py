@@ -10,7 +10,7 @@ events that touch each other ever fall together (see `WORK`).
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 import attrs
@@ -67,6 +67,9 @@ class Model:
         restarts: the restart type of each child, in start order.
         limit: restarts allowed in any `period` seconds.
         period: see `limit`.
+
+    Attributes:
+        happened: how often each thing that has a rule of its own has happened.
     """
 
     def __init__(self, strategy: str, restarts: dict[str, str], limit: int, period: float) -> None:
@@ -78,6 +81,7 @@ class Model:
         self.stopping: list[Child] = []
         self.starting: list[Child] = []
         self.offers: list[Offer] = []
+        self.happened: Counter[str] = Counter()
         self.children = {name: Child(name, index, kind) for index, (name, kind) in enumerate(restarts.items())}
         self.order = list(self.children.values())
         self.by_age = list(self.order)
@@ -104,6 +108,7 @@ class Model:
             if offer.how in {"tell", "send"}:
                 offer.settle("taken")
             if child.phase == "passive":
+                self.happened["a passive child is woken"] += 1
                 child.incarnation = -1
                 self.by_age.remove(child)
                 self.by_age.append(child)
@@ -118,17 +123,22 @@ class Model:
         child = self.children[name]
         child.dismissed = True
         if child.phase == "passive":
+            self.happened["a passive child is stopped"] += 1
             self._gone(child)
         else:
+            self.happened["a child is stopped" + (" at work" if child.hand is not None else "")] += 1
             child.told = True
         self._go_on()
 
     def kill(self, name: str) -> None:
-        self._ended(self.children[name], "crash")
+        child = self.children[name]
+        self.happened["a child is killed" + (" at work" if child.hand is not None else "")] += 1
+        self._ended(child, "crash")
         self._go_on()
 
     def spawn(self, name: str) -> None:
         old = self.children[name]
+        self.happened["a child is added"] += 1
         child = Child(name, old.index, old.restart, incarnation=-1, starts=old.starts, heard=old.heard)
         self.children[name] = child
         self.order = [*(each for each in self.order if each is not old), child]
@@ -185,13 +195,17 @@ class Model:
             self._ended(child, "stopped")
             return True
         if child.suspended or not child.inbox:
+            self.happened["a message waits for who is suspended"] += bool(child.inbox)
             return False
         offer = child.inbox.popleft()
         if child.senders:
             child.inbox.append(child.senders.popleft())
             child.inbox[-1].settle("taken")
+            self.happened["a sender that has waited is let in"] += 1
         if offer.outcome is not None and offer.how in {"ask", "request"}:
-            return True  # nobody waits for it any more
+            self.happened["what nobody waits for is skipped"] += 1
+            return True
+        self.happened[f"{offer.kind} is handled"] += 1
         child.heard.append(offer.number)
         match offer.kind:
             case "work":
@@ -203,6 +217,7 @@ class Model:
                 offer.settle("answer")
                 self._ended(child, "normal")
             case "idle" if child.index == 0 and not child.inbox:  # the others have a task, which keeps them
+                self.happened["a child passivates"] += 1
                 offer.settle("answer")
                 child.phase, child.incarnation = "passive", 0
             case _:
@@ -225,6 +240,8 @@ class Model:
         if child.hand is not None:
             child.hand.settle("HandlerFailed")
         child.hand, child.suspended, child.told = None, False, False
+        self.happened[f"a {child.restart} child ends: {why}"] += not (self.over or self.stopping or child.dismissed)
+        self.happened["messages wait over an end"] += bool(child.inbox)
         if self.over:
             child.phase = "down"
             if child in self.stopping[:1]:
@@ -232,6 +249,7 @@ class Model:
         elif child.dismissed:
             self._gone(child)
         elif child in self.stopping:
+            self.happened[f"a sibling pulls a {child.restart} child down: {why}"] += 1
             child.phase = "down"
             self.stopping.remove(child)
             if child.restart == "temporary":
@@ -249,6 +267,8 @@ class Model:
             self._give_up()
             return
         self.restarts += 1
+        self.happened[f"a restart, {self.strategy}"] += 1
+        self.happened["a restart joins one that is under way"] += bool(self.starting)
         if self.strategy == "one_for_one":
             self._start(child)
             return
@@ -261,6 +281,7 @@ class Model:
     def _give_up(self) -> None:
         """End all, newest first (one that was passive began when it was woken); who has ended is closed in its turn."""
         self.over = True
+        self.happened[f"the supervisor gives up, {self.strategy}"] += 1
         self.starting = []
         self.stopping = [each for each in reversed(self.by_age) if each.phase not in {"gone", "passive"}]
         for child in self.order:
@@ -292,8 +313,10 @@ class Model:
         child.incarnation += 1
         match child.starts.pop(0) if child.starts else "":
             case "slow":
+                self.happened["a start is slow"] += 1
                 child.phase, child.until = "starting", self.now + SLOW
             case "fail":
+                self.happened["a start fails"] += 1
                 child.phase = "starting"
                 self._ended(child, "crash")
             case _:
@@ -313,18 +336,23 @@ class Chain:
     def __init__(self, names: tuple[str, ...], open_first: float) -> None:
         self.targets = {name: Target() for name in names}
         self.open_first = open_first
+        self.happened: Counter[str] = Counter()
 
     def say(self, now: float, *, fails: bool) -> str:
         """What an ask brings: the name of the target that answers, or an error."""
         for name, target in self.targets.items():
             if target.until is not None and now < target.until:
                 continue
+            probe = target.until is not None
             if not fails:
+                self.happened[f"the {name} answers" + (" a probe" if probe else "")] += 1
                 self.targets[name] = Target()
                 return name
             target.failures += 1
-            if target.until is not None or target.failures >= 3:
+            if probe or target.failures >= 3:
+                self.happened[f"the {name} fails a probe" if probe else f"the {name} is left alone"] += 1
                 target.opened += 1
                 target.until = now + self.open_first * 2.0 ** (target.opened - 1)
             return "HandlerFailed"
+        self.happened["nobody is left to answer"] += 1
         return "Restarting"

@@ -11,7 +11,7 @@ from runtime import Actor, ActorError, Ended, HandlerFailed, Mailbox, Spec, Time
 from runtime.testing import ActorTestKit, CancelPoint, Probe, every_cancellation, open_test_system, settle
 from supervisors import Backoff, ChildSpec, Strategy, fallback, supervise
 
-SEEDS = range(3)
+SEEDS = range(2)
 
 
 def boom_or_echo(message: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Races, run under as many seeds of the scheduler as `--actor-seeds` says. README.md shows one of them losing."""
+"""Races, run under as many seeds of the scheduler as `--actor-seeds` says (see runtime/testing/README.md)."""
 
 from __future__ import annotations
 

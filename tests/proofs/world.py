@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from contextlib import suppress
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,8 @@ SPEAKERS: Final = ("lead", "understudy")
 LIMIT: Final = Intensity(4, 5.0)
 OPEN_FIRST: Final = 3.825
 """Seconds; with the jitter that `Flat` gives, three quarters of 5.1."""
+TICK: Final = 0.0011
+"""Seconds by which a deadline may be late: a tick of the wheel, and what floats make of it."""
 
 
 class Boom(Exception):
@@ -56,6 +59,7 @@ class World:
         tasks: whose tasks run.
         wrong: what must not happen and did.
         outcomes: how each ask, request and send came out, by number.
+        due: when it has to have come out, by number.
     """
 
     heard: dict[str, list[int]] = attrs.field(factory=lambda: {name: [] for name in NAMES})
@@ -64,9 +68,13 @@ class World:
     tasks: dict[str, int] = attrs.field(factory=dict)
     wrong: list[str] = attrs.field(factory=list)
     outcomes: dict[int, list[str]] = attrs.field(factory=dict)
+    due: dict[int, float] = attrs.field(factory=dict)
 
     def came_out(self, number: int, outcome: str) -> None:
         self.outcomes.setdefault(number, []).append(outcome)
+        late = trio.current_time() - self.due[number]
+        if late > TICK:
+            self.wrong.append(f"number {number} came out {late:g} s after its deadline")
 
 
 class Worker(Actor):
@@ -120,6 +128,8 @@ class Worker(Actor):
 
     async def stopped(self, reason: object) -> None:
         del reason
+        for _ in range(3):
+            await trio.lowlevel.checkpoint()
         if self.world.tasks.get(self.name, 0):
             self.world.wrong.append(f"a task of {self.name} outlives it")
         self.world.living.pop(self.name, None)
@@ -232,6 +242,7 @@ class Stage:
         if kind in {"boom", "leave", "idle"} and not quiet:
             kind = "note"
         self.offered += 1
+        self.world.due[self.offered] = trio.current_time() + within
         offer = Offer(self.offered, kind, how, self.model.now + within)
         message = Do(self.offered, kind)
         ref = self.refs[name]
@@ -296,6 +307,9 @@ class Stage:
         await trio.sleep(seconds)
         self.model.advance(seconds)
 
+    async def checkpoint(self) -> None:
+        """For storms. Here everybody rests between two steps anyway."""
+
     async def say(self, what: str) -> None:
         try:
             said = await self.speaker.ask(what, within=0.2)
@@ -304,11 +318,17 @@ class Stage:
         expected = self.chain.say(self.model.now, fails=what == "boom")
         assert said == expected, f"the fallback gave {said}, the model {expected}"
 
+    def summary(self) -> Counter[str]:
+        """Everything that has happened, by the model, and how each message came out."""
+        counts = self.model.happened + self.chain.happened
+        counts.update(f"{offer.how} comes out as {offer.outcome}" for offer in self.offers)
+        return counts
+
     # --- comparing
 
     async def compare(self) -> None:
         """Both sides say the same, and what must never happen has not."""
-        assert self.world.wrong == []
+        assert self.world.wrong == [], "; ".join(self.world.wrong)
         assert_conserved(self.kit.system)
         assert abs(trio.current_time() - self.began - self.model.now) < 1e-6
         for name, child in self.model.children.items():

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from runtime.testing import CancelPoint, every_cancellation, open_test_system
+from runtime import Actor, Spec
+from runtime.testing import CancelPoint, every_cancellation, open_test_system, settle
 
 
 def test_a_scenario_is_cut_off_at_each_of_its_steps_once():
@@ -91,6 +92,44 @@ def test_a_whole_system_may_be_cut_off_anywhere():
                 await kit.stop(probe.ref)
 
     assert every_cancellation(scenario) > 15
+
+
+def test_an_actor_is_killed_at_each_step_instead():
+    heard: list[list[str]] = []
+
+    class Slow(Actor):
+        def __init__(self) -> None:
+            heard.append([])
+
+        async def receive(self, message: Any) -> None:
+            for part in "abc":
+                heard[-1].append(part)
+                await trio.lowlevel.checkpoint()
+
+    async def scenario(point: CancelPoint) -> None:
+        async with open_test_system() as kit:
+            slow = await kit.spawn(Spec("slow", Slow))
+            with point.killing(slow):
+                slow.tell("work")
+                await settle()
+            await trio.sleep(1.0)
+            assert [type(crash.error) for crash in kit.crashes] == [type(None)] * point.hit
+            assert (slow.target.watchable() is None) == point.hit
+
+    assert every_cancellation(scenario) == len(heard) - 1 > 3
+    assert sorted({tuple(each): each for each in heard}.values()) == [["a"], ["a", "b"], ["a", "b", "c"]]
+
+
+def test_who_has_ended_is_not_killed_again():
+    async def scenario(point: CancelPoint) -> None:
+        async with open_test_system() as kit:
+            probe = await kit.probe()
+            await kit.stop(probe.ref)
+            with point.killing(probe.ref):
+                await trio.lowlevel.checkpoint()
+            assert kit.crashes == []
+
+    assert every_cancellation(scenario) == 1
 
 
 def test_the_steps_of_every_task_count():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -18,7 +17,7 @@ from runtime.testing import CancelPoint, ScheduleTrace, every_cancellation, run_
 pytest_plugins = ["pytester"]
 
 GUIDE = Path(runtime.testing.__file__).with_name("README.md").read_text()
-INSTALLED = entry_points(group="pytest11", name="understudy")
+ALREADY_IMPORTED = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 
 
 def blocks(kind: str) -> list[str]:
@@ -29,22 +28,20 @@ def test_the_plain_examples_of_the_guide():
     """They follow one another, like the reader."""
     names: dict[str, Any] = {}
     examples = blocks("python")
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         exec(example, names)
 
 
-@pytest.mark.parametrize("example", blocks("python pytest"), ids=["fixture", "schedule"])
+@pytest.mark.parametrize("example", blocks("python pytest"), ids=["fixture", "schedule", "hypothesis"])
 def test_the_pytest_examples_of_the_guide(pytester: pytest.Pytester, example: str):
     pytester.makeini("[pytest]\ntrio_mode = true\n")
     pytester.makepyfile(example)
-    plugin = () if INSTALLED else ("-p", "runtime.testing.plugin")
-    ignore = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
-    pytester.runpytest_inprocess(*plugin, *ignore, "-p", "no:cacheprovider").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess(*ALREADY_IMPORTED, "-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
 def test_everything_public_is_in_the_guide():
-    public = [name for name in vars(runtime.testing) if not name.startswith("_") and name != "plugin"]
+    public = [name for name in vars(runtime.testing) if name[0].isalpha() and name != "plugin"]
     absent = {name for name in public if name not in GUIDE}
     assert absent <= {"ActorTestKit", "CancelPoint", "busy_threads", "kernel_tasks"}, absent
 

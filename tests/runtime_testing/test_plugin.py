@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.metadata import entry_points
 
 import pytest
@@ -11,14 +13,12 @@ from runtime.testing.plugin import reproduction, seeds_of
 
 pytest_plugins = ["pytester"]
 
-INSTALLED = entry_points(group="pytest11", name="understudy")
 OPTIONS = (
-    *(() if INSTALLED else ("-p", "runtime.testing.plugin")),
     "-p",
     "no:cacheprovider",
     "--strict-markers",
     "-W",
-    "ignore::pytest.PytestAssertRewriteWarning",  # this module has imported the plugin already
+    "ignore::pytest.PytestAssertRewriteWarning",  # this process has imported the plugin already
 )
 
 SCHEDULED = """
@@ -45,6 +45,24 @@ def trio_mode(pytester: pytest.Pytester) -> None:
 
 def orders(result: pytest.RunResult) -> list[str]:
     return sorted(line[line.index("ORDER") :] for line in result.outlines if "ORDER" in line)
+
+
+def test_the_package_brings_the_plugin_along():
+    (entry,) = entry_points(group="pytest11", name="understudy")
+    assert entry.value == "runtime.testing.plugin"
+
+
+def test_it_imports_nothing_that_a_run_without_actors_has_no_use_for():
+    """Every run of pytest in an environment that has the package loads it."""
+    look = "import runtime.testing.plugin, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    names = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout.split()
+    assert {"trio", "runtime"} <= set(names)
+    assert not {"hypothesis", "pytest_trio", "trio_parallel", "supervisors", "actors"} & set(names)
+
+
+def test_conservation_is_checked_after_every_test_of_this_suite(pytestconfig: pytest.Config):
+    assert pytestconfig.getini("actor_conservation") is True
+    assert pytestconfig.pluginmanager.hasplugin("actor-conservation")
 
 
 def test_seeds_are_a_number_or_a_range():
@@ -192,7 +210,7 @@ def test_the_fixture_takes_a_root(pytester: pytest.Pytester):
 
 
 LOSING = """
-import trio
+import pytest, trio
 from runtime import Actor, Spec, open_system
 
 class Root(Actor):
@@ -207,11 +225,17 @@ async def test_keeping(autojump_clock):
         system.root.ref.tell(1)
         await trio.sleep(1)
 
+@pytest.mark.actor_conservation(False)
+async def test_losing_on_purpose(autojump_clock):
+    async with open_system(Spec("root", Root)) as system:
+        system.root.accepted += 1
+
 def test_nothing():
     pass
 """
 
 
+@pytest.mark.actor_conservation(False)
 def test_the_fixture_checks_conservation(pytester: pytest.Pytester):
     pytester.makepyfile("async def test_losing(actor_system):\n    actor_system.system.root.accepted += 1\n")
     result = pytester.runpytest_inprocess(*OPTIONS)
@@ -219,12 +243,13 @@ def test_the_fixture_checks_conservation(pytester: pytest.Pytester):
     result.stdout.fnmatch_lines(["*/ has lost 1 messages*"])
 
 
+@pytest.mark.actor_conservation(False)
 def test_conservation_may_be_checked_after_every_test(pytester: pytest.Pytester):
     run = System.run
     pytester.makepyfile(LOSING)
-    pytester.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=3)
+    pytester.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=4)
     pytester.makeini("[pytest]\ntrio_mode = true\nactor_conservation = true\n")
     result = pytester.runpytest_inprocess(*OPTIONS)
-    result.assert_outcomes(passed=2, failed=1)
+    result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["*ended actors of the kind Root have lost 1 messages*"])
     assert System.run is run
