@@ -1,7 +1,8 @@
 """How a call comes by its leases: through its chain the first time, at the gate for a further attempt.
 
-Waiting here draws on the deadline of the whole call. A chain whose endpoints are all open is not waited for; one in
-which some only keep to a provider's Retry-After is, where there is time.
+Waiting here draws on the deadline of the whole call, and in the line of a gate it has a bound of its own: then the
+chain goes on behind that endpoint. Who waits hears of it once it takes a while. A chain whose endpoints are all open is
+not waited for; one in which some only keep to a provider's Retry-After is, where there is time.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import attrs
 import trio
 
 from actors.models.failure import FailureFacts
-from actors.models.lease import Acquire, Busy, Lease, Moved
+from actors.models.lease import Acquire, Busy, Exhausted, Lease, Moved
 from actors.models.retry import retry_delay
 from runtime import HandlerFailed, NotAccepted, Refused, Restarting, TimedOut
 
 if TYPE_CHECKING:
     import random
 
+    from actors.models.leaseholder import Leaseholder
     from actors.models.model_call import Observer
     from runtime import Ref
     from supervisors import Ticket
@@ -32,6 +34,7 @@ class Acquisition:
 
     Args:
         chain: the address of its fallback.
+        holder: hears that the call waits.
         question: what to acquire; the tickets are filled in here.
         observer: hears of waiting for what is parked.
         rng: for jitter.
@@ -41,8 +44,11 @@ class Acquisition:
         retry_after: of an exhausted chain, in seconds.
     """
 
-    def __init__(self, chain: Ref[Any], question: Acquire, observer: Observer, rng: random.Random) -> None:
+    def __init__(
+        self, chain: Ref[Any], holder: Leaseholder, question: Acquire, observer: Observer, rng: random.Random
+    ) -> None:
         self._chain = chain
+        self._holder = holder
         self._question = question
         self._observer = observer
         self._rng = rng
@@ -55,7 +61,7 @@ class Acquisition:
         unreached = 0
         while (left := self._left()) > 0:
             try:
-                answer = await self._chain.ask(attrs.evolve(self._question, after=after), within=left)
+                answer = await self._ask(self._chain, attrs.evolve(self._question, after=after), left)
             except Refused as refused:
                 if isinstance(refused.reason, Busy):
                     after = self._busy(refused.reason)
@@ -70,7 +76,7 @@ class Acquisition:
             else:
                 if isinstance(answer, Lease):
                     return answer
-                self.retry_after = answer.retry_after
+                self._exhausted(answer)
                 if answer.restarting:
                     unreached += 1
                     waited = await self._wait_for_restart(unreached)
@@ -89,7 +95,7 @@ class Acquisition:
         left = self._left()
         if left > 0:
             try:
-                answer: Lease = await lease.gate.ask(attrs.evolve(self._question, ticket=lease.ticket), within=left)
+                answer: Lease = await self._ask(lease.gate, attrs.evolve(self._question, ticket=lease.ticket), left)
             except Refused as refused:
                 if isinstance(refused.reason, Busy):
                     return self._busy(refused.reason)
@@ -101,11 +107,22 @@ class Acquisition:
                 return answer
         return None
 
+    async def _ask(self, ref: Ref[Any], question: Acquire, within: float) -> Any:
+        with self._holder.waiting(question.key, self._queued):
+            return await ref.ask(question, within=within)
+
+    def _queued(self, seconds: float) -> None:
+        self._observer.retrying(_rate_limited("it stands in the line", seconds), seconds)
+
+    def _exhausted(self, answer: Exhausted) -> None:
+        busy = 0.0 if self.facts is None else self.facts.retry_after or 0.0
+        self.retry_after = max(answer.retry_after, busy)
+
     def _left(self) -> float:
         return self._question.deadline - trio.current_time()
 
     def _busy(self, reason: Busy) -> Ticket:
-        self.facts = _rate_limited(f"too many wait for {reason.ticket.target}", reason.retry_after)
+        self.facts = _rate_limited(f"it is not its turn at {reason.ticket.target} in time", reason.retry_after)
         return reason.ticket
 
     async def _wait_for_restart(self, times: int, exc: NotAccepted | HandlerFailed | None = None) -> bool:

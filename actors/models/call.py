@@ -30,6 +30,7 @@ from actors.models.next_move import Fail, FallOver, Finish, Retry, Standing, nex
 from actors.models.resources import may_stand_in
 from actors.models.retry import retry_delay
 from actors.models.stream import stream_chat
+from actors.models.tools import with_ids
 from supervisors import Outcome
 
 if TYPE_CHECKING:
@@ -106,12 +107,21 @@ class _Call:
         self._facts: FailureFacts | None = None  # of the last failure
         self._pieces: list[str] = []  # of the attempt under way
         self._model: str | None = None  # what its answer calls it
-        request = ChatRequest("", ask.messages, ask.parameters)
+        request = ChatRequest("", ask.messages, ask.parameters, ask.tools)
         self._prompt_tokens = request.prompt_tokens
         question = Acquire(
-            holder.ref, ask.models, self._prompt_tokens, request.max_tokens, ask.user, ask.run_id, self._deadline
+            holder.ref,
+            ask.models,
+            self._prompt_tokens,
+            request.max_tokens,
+            ask.user,
+            ask.run_id,
+            self._deadline,
+            ask.priority,
+            limits.queue,
+            holder.next_key(),
         )
-        self._acquisition = Acquisition(chain, question, observer, rng)
+        self._acquisition = Acquisition(chain, holder, question, observer, rng)
 
     # --- the chain
 
@@ -123,7 +133,7 @@ class _Call:
             if lease is None:
                 return self._degraded()
             self._take(lease)
-            if not _may_answer(lease):
+            if not _may_answer(lease) or self._ask.keep_to not in (None, lease.endpoint):
                 self._settle(Outcome.CANCELLED, sent=False)
                 after = lease.ticket
                 continue
@@ -275,7 +285,7 @@ class _Call:
             partial=completion.cut_at_length,
             truncated=completion.cut_at_length,
             usage=completion.usage,
-            tool_calls=completion.tool_calls,
+            tool_calls=with_ids(completion.tool_calls, self._rng),
         )
 
     def _cut_off(self, lease: Lease, failed: AttemptFailed, facts: FailureFacts) -> CallResult:

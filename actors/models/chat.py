@@ -6,62 +6,56 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from actors.models.tokens import estimate_prompt, estimate_tokens
+from actors.models.endpoint import Api
+from actors.models.tokens import PER_MESSAGE, estimate_prompt, estimate_tokens
+from actors.models.tools import Tool, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actors.models.provider_limits import ProviderLimits
 
+__all__ = ["ChatMessage", "ChatRequest", "Completion", "Role", "StreamLimits", "Tool", "ToolCall", "Usage"]
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-@attrs.frozen
-class ToolCall:
-    """A tool that the model wants to be called. `arguments` is the model's own JSON text, unchecked."""
-
-    id: str
-    name: str
-    arguments: str
-
-    def body(self) -> dict[str, Any]:
-        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+LENGTH_LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
+"""Names of the parameter that limits the answer in tokens, the newest first."""
 
 
 @attrs.frozen
 class ChatMessage:
-    """One message of the conversation. `tool_calls` belongs to an assistant's, `tool_call_id` to a tool's answer."""
+    """One message of the conversation. `tool_calls` belongs to an assistant's, `tool_call_id` to a tool's answer.
+
+    Whoever keeps a conversation sees to it that every tool call of it has its answer: a provider refuses the rest.
+    """
 
     role: Role
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
 
-    def body(self) -> dict[str, Any]:
-        body: dict[str, Any] = {"role": self.role, "content": self.content}
-        if self.tool_calls:
-            body["tool_calls"] = [call.body() for call in self.tool_calls]
-        if self.tool_call_id is not None:
-            body["tool_call_id"] = self.tool_call_id
-        return body
-
 
 @attrs.frozen
 class ChatRequest:
     """What a model is asked.
 
-    `parameters` are further fields of the request, sent as they are (`temperature`, `max_tokens`, `tools`, …), because
-    providers differ in names: the operator writes what the endpoint understands.
+    `parameters` are further fields of the request, sent as they are (`temperature`, `tool_choice`, …), because
+    providers differ in names: the operator writes what the endpoint understands. Only the limit of the answer is
+    renamed for Responses. `tools` are those that the model may want to be called.
     """
 
     model: str
     messages: tuple[ChatMessage, ...]
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    tools: tuple[Tool, ...] = ()
+    api: Api = "chat"
 
     @property
     def max_tokens(self) -> int | None:
         """The limit of the answer in tokens, where the parameters set one."""
-        for name in ("max_completion_tokens", "max_tokens"):
+        for name in LENGTH_LIMITS:
             value = self.parameters.get(name)
             if isinstance(value, int) and not isinstance(value, bool):
                 return value
@@ -69,8 +63,9 @@ class ChatRequest:
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of the messages, estimated; calls of tools included."""
-        return estimate_prompt(
+        """Tokens of the messages, estimated; calls of tools, and the tools offered, included."""
+        offered = sum(PER_MESSAGE + estimate_tokens(tool.text) for tool in self.tools)
+        return offered + estimate_prompt(
             message.content + "".join(call.name + call.arguments for call in message.tool_calls)
             for message in self.messages
         )

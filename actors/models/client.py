@@ -84,7 +84,7 @@ async def close_client(client: openai.AsyncOpenAI) -> None:
 
 
 async def warm_up() -> None:
-    """Streams one canned answer through a throw-away client, without any network.
+    """Streams a canned answer through a throw-away client, without any network.
 
     The first stream of a process imports and builds much that is needed later (some hundred milliseconds). Paid here,
     at start, the first user does not pay it. Changes nothing but what is loaded; may be cancelled at any time.

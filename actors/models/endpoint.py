@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Literal
 from urllib.parse import urlsplit
 
 import attrs
+
+Api = Literal["chat", "responses"]
+"""What an endpoint speaks: OpenAI's chat completions, or its Responses."""
 
 SIMULATED_MODEL = "simulated"
 """What the simulated model calls itself in every answer."""
@@ -23,7 +27,7 @@ class Endpoint:
     `requests_per_minute`, `tokens_per_minute` and `in_flight` (requests at a time) are what the operator configured;
     None leaves the limit to what the provider says (see `limiter`). `api_key` None is sent as a placeholder, because
     a local server needs none and the client insists on one. `simulated` is set where the daemon started the endpoint
-    itself. Raises ValueError for a limit below 1.
+    itself. `api` is what it speaks. Raises ValueError for a limit below 1.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Endpoint:
     tokens_per_minute: int | None = attrs.field(default=None, validator=_positive, kw_only=True)
     in_flight: int | None = attrs.field(default=None, validator=_positive, kw_only=True)
     simulated: bool = attrs.field(default=False, kw_only=True)
+    api: Api = attrs.field(default="chat", kw_only=True)
 
 
 def is_loopback(url: str) -> bool:

@@ -56,6 +56,11 @@ class EventReader:
         if piece and self._after_return:
             self._after_return = False
             start = piece.startswith(b"\n")
+        if not (start or self._line or self._data or self._name):
+            while (whole := self._whole_event(piece, start)) is not None:
+                start, event = whole
+                self._first_line = False
+                yield event
         while end := _LINE_END.search(piece, start):
             yield from self._take_line(self._whole_line(piece[start : end.start()]))
             start = end.end()
@@ -63,6 +68,26 @@ class EventReader:
         self._line += piece[start:]
         if len(self._line) > self._limit:
             raise EventTooLarge(f"a line of more than {self._limit} bytes")
+
+    def _whole_event(self, piece: bytes, start: int) -> tuple[int, ServerSentEvent] | None:
+        """The event that begins at `start`, and where it ends, where it is of the form that nearly all have: perhaps a
+        name, one line of data, an empty line, and no carriage return. Anything else takes the long way."""
+        name, data = "", start
+        if piece.startswith(b"event: ", start):
+            data = piece.find(b"\n", start) + 1
+            if not data:
+                return None
+            line = piece[start + 7 : data - 1]
+            if b"\r" in line:
+                return None
+            name = line.decode()
+        if not piece.startswith(b"data: ", data):
+            return None
+        end = piece.find(b"\n", data)
+        if end < 0 or piece[end + 1 : end + 2] != b"\n" or end - data > self._limit:
+            return None
+        value = piece[data + 6 : end]
+        return None if b"\r" in value else (end + 2, ServerSentEvent(name, value.decode()))
 
     def _whole_line(self, rest: bytes) -> bytes:
         if self._line:

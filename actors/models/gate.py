@@ -1,11 +1,14 @@
 """The gate of one endpoint: who may ask it now, and who waits. A gate, not a pipe: the calls run in their agents.
 
-Those who wait are served first come, first served, whatever the size of their requests: a small one that overtook
-would keep a large one waiting for ever. What frees a place (a settlement, the end of a holder, the passing of time)
-serves the line again; time has one timer.
+Those who wait are served by `FairLine`: the urgent first, and fairly between users. The first whose share allows it is
+served whatever the size of its request: a small one that overtook would keep a large one waiting for ever. What frees a
+place (a settlement, the end of a holder, the passing of time) serves the line again; time has one timer.
 
-A gate that restarts has forgotten its leases and the last minute. The holders say `Hold` again; the minute is lost, so
-that an endpoint may then be asked up to twice its limit in a minute: a provider that minds says so with a 429.
+Nobody waits without end or unheard: the holder of a call that has stood in the line for a second is told so (`Queued`),
+and a call whose patience is over is refused with `Busy`, as are those who come when too many wait.
+
+A gate that restarts finds the limiter with its last minute where it was, but not its leases. The holders say `Hold`
+again; until they have had the time to, every lease counts as in use.
 
 The ledger is settled here, whether or not the lease is known (any more): how a call came out does not depend on it.
 """
@@ -13,13 +16,14 @@ The ledger is settled here, whether or not the lease is known (any more): how a 
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.models.lease import Acquire, Busy, GateStatus, Hold, Lease, Moved, ReadStatus, Settle
-from actors.models.limiter import Limiter, Wait
+from actors.models.fair_line import FairLine
+from actors.models.health import Health
+from actors.models.lease import Acquire, Busy, GateStatus, Hold, Lease, Moved, Queued, ReadStatus, Settle
+from actors.models.limiter import Wait
 from actors.models.tokens import reservation
 from runtime import Actor, Ended, Refused, Restarted
 from supervisors import Outcome
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from actors.models.limiter import Lease as Slot
+    from actors.models.priority import Priority
     from actors.models.resources import EndpointResources
     from runtime import Reason, Ref, ReplyTo
     from supervisors import Ticket
@@ -39,6 +44,15 @@ LEASE_MARGIN = 1.0
 
 BUSY = 5.0
 """Seconds after which to try again, where only the end of somebody's call can make room."""
+
+NOTICE = 1.0
+"""Seconds in the line after which a call's holder is told that it waits."""
+
+HOLDERS_ASKED = 1.0
+"""Seconds in which the holders of a gate that has restarted say `Hold`."""
+
+ATTEND_EVERY = 0.1
+"""Seconds: those who wait are looked at for notice and patience no more often than this."""
 
 
 @attrs.frozen
@@ -51,11 +65,42 @@ class Sweep:
     """To itself: a lease may have passed its deadline."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen
+class Attend:
+    """To itself: somebody may have waited for long enough to be told, or for too long."""
+
+
+@attrs.frozen
+class EndUnheard:
+    """To itself: the holders have had the time to say what they hold."""
+
+
+@attrs.define(eq=False)
 class _Waiter:
     acquire: Acquire
     ticket: Ticket
     reply: ReplyTo
+    since: float
+    tokens: int
+    told: bool = False
+
+    @property
+    def user(self) -> str:
+        return self.acquire.user
+
+    @property
+    def priority(self) -> Priority:
+        return self.acquire.priority
+
+    @property
+    def cost(self) -> int:
+        return self.tokens
+
+    @property
+    def due(self) -> float:
+        """When it is to be looked at next."""
+        end = self.since + self.acquire.patience
+        return end if self.told else min(end, self.since + NOTICE)
 
 
 class Gate(Actor):
@@ -79,13 +124,19 @@ class Gate(Actor):
         self._ledger = resources.ledger
         self._lead_of = lead_of
         self._limit = waiting
-        self._log = log
-        self._limiter = Limiter(resources.endpoint)
-        self._line: deque[_Waiter] = deque()
+        self._health = Health(resources, log)
+        self._limiter = resources.limiter
+        self._traffic = resources.traffic
+        self._line: FairLine[_Waiter] = FairLine()
+        self._attend_at = math.inf  # when the timer for those who wait fires
         self._leases: dict[Slot, Lease] = {}
         self._holders: dict[Ref[Any], int] = {}  # how many leases and places in the line each has
         self._sweep_at = math.inf  # when the timer for leases past their deadline fires
         self._wait: Wait | None = None  # why the head of the line last had to wait
+
+    async def started(self) -> None:
+        self._limiter.forget_holders()
+        self.timer("unheard", HOLDERS_ASKED, EndUnheard())
 
     async def receive(self, message: Any) -> object:
         match message:
@@ -99,6 +150,11 @@ class Gate(Actor):
                 return self._status()
             case Wake():
                 self._serve()
+            case Attend():
+                self._attend()
+            case EndUnheard():
+                if self._limiter.end_unheard(self.now()):
+                    self._serve()
             case Sweep():
                 self._sweep_at = math.inf
                 self._end_leases([lease for lease in self._leases.values() if lease.slot.expires_at <= self.now()])
@@ -126,40 +182,55 @@ class Gate(Actor):
 
     def _queue(self, acquire: Acquire, reply: ReplyTo) -> None:
         # First of all it stands in the line: whatever happens from here on, `stopped` gives its ticket back.
-        waiter = _Waiter(acquire, acquire.ticket or self._ledger.force(), reply)
-        self._line.append(waiter)
+        tokens = reservation(acquire.prompt_tokens, acquire.max_tokens, self._limiter.tokens_limit)
+        waiter = _Waiter(acquire, acquire.ticket or self._ledger.force(), reply, self.now(), tokens)
+        self._line.add(waiter)
         self._tie(acquire.holder)
-        if len(self._line) == 1:
-            self._serve()
+        self._serve()
         if len(self._line) > self._limit:
-            self._leave([other for other in self._line if not other.reply.wanted])
+            self._drop_those_who_left()
         if len(self._line) > self._limit:
-            self._leave([waiter], Refused(Busy(self._busy_for(), waiter.ticket)))
+            self._turn_away(waiter)
+        elif len(self._line):
+            self._attend_by(waiter.due)
 
     def _serve(self) -> None:
-        """Grants from the head of the line for as long as the limiter does."""
+        """Grants to those who come first for as long as the limiter does."""
+        while len(self._line) and self._serve_one():
+            pass
+
+    def _serve_one(self) -> bool:
+        """Grants to the first whose share allows it, or sends somebody away. Whether there may be more to do."""
         now = self.now()
-        while self._line:
-            waiter = self._line[0]
+        for waiter in self._line.first():
             if not waiter.reply.wanted:
                 self._leave([waiter])
-            elif self._has_moved(waiter.ticket, now):
+                return True
+            if self._has_moved(waiter.ticket, now):
                 self._leave([waiter], Refused(Moved()))
-            else:
-                acquire = waiter.acquire
-                tokens = reservation(acquire.prompt_tokens, acquire.max_tokens, self._limiter.tokens_limit)
-                lasts = acquire.deadline + LEASE_MARGIN - now
-                decision = self._limiter.reserve(now, tokens, acquire.holder, lasts=lasts)
-                if isinstance(decision, Wait):
-                    self._wait = decision
-                    self.timer("wake", decision.seconds, Wake())
-                    return
-                self._line.popleft()
-                self._grant(waiter, decision.lease)
-        self.cancel_timer("wake")
+                return True
+            acquire = waiter.acquire
+            if not self._limiter.shares(now, waiter.tokens, acquire.user):
+                continue
+            lasts = acquire.deadline + LEASE_MARGIN - now
+            decision = self._limiter.reserve(now, waiter.tokens, acquire.holder, lasts=lasts, user=acquire.user)
+            if isinstance(decision, Wait):
+                self._wait = decision
+                self.timer("wake", decision.seconds, Wake())
+                return False
+            self._grant(waiter, decision.lease, now)
+            return True
+        # The others' part is left to them: time gives back what these have used of their own.
+        at = self._limiter.next_change()
+        self._wait = self._limiter.wait_for(now, self._line.first()[0].tokens) or Wait(at - now, at, "share")
+        if at < math.inf:
+            self.timer("wake", max(0.0, at - now), Wake())
+        return False
 
-    def _grant(self, waiter: _Waiter, slot: Slot) -> None:
+    def _grant(self, waiter: _Waiter, slot: Slot, now: float) -> None:
         resources = self._resources
+        self._line.served(waiter)
+        self._traffic.grant(now - waiter.since)
         lead = self._lead_of(waiter.acquire.models) or resources
         lease = Lease(resources.next_lease_number(), self.ref, waiter.ticket, resources, lead, slot, waiter.acquire)
         self._keep(lease)
@@ -168,11 +239,36 @@ class Gate(Actor):
     def _leave(self, waiters: list[_Waiter], answer: Refused | None = None) -> None:
         """Out of the line without a lease: the ticket is given back, which matters if it was a probe's."""
         for waiter in waiters:
-            self._line.remove(waiter)
+            self._line.leave(waiter)
             self._untie(waiter.acquire.holder)
             self._ledger.settle(waiter.ticket, Outcome.CANCELLED, self.now())
             if answer is not None:
                 waiter.reply.answer(answer)
+
+    def _drop_those_who_left(self) -> None:
+        self._leave([waiter for waiter in self._line if not waiter.reply.wanted])
+
+    def _turn_away(self, waiter: _Waiter) -> None:
+        self._traffic.turned_away += 1
+        self._leave([waiter], Refused(Busy(self._busy_for(), waiter.ticket)))
+
+    def _attend(self) -> None:
+        """Tells those who have waited for a while, and sends away those who have waited for too long."""
+        now, self._attend_at = self.now(), math.inf
+        self._drop_those_who_left()
+        for waiter in list(self._line):
+            if now >= waiter.since + waiter.acquire.patience:
+                self._turn_away(waiter)
+            elif now >= waiter.due:
+                waiter.told = True
+                waiter.acquire.holder.tell(Queued(waiter.acquire.key, self._busy_for()))
+        if len(self._line):
+            self._attend_by(max(now + ATTEND_EVERY, min(waiter.due for waiter in self._line)))
+
+    def _attend_by(self, time: float) -> None:
+        if time < self._attend_at:
+            self._attend_at = time
+            self.timer("attend", time - self.now(), Attend())
 
     def _has_moved(self, ticket: Ticket, now: float) -> bool:
         """Whether the chain would not choose this endpoint any more: those who wait must not try it one by one."""
@@ -181,7 +277,7 @@ class Gate(Actor):
 
     def _busy_for(self) -> float:
         wait = self._wait
-        known = wait is not None and wait.reason != "in_flight"
+        known = wait is not None and wait.reason != "in_flight" and wait.until < math.inf
         return max(1.0, wait.until - self.now()) if wait is not None and known else BUSY
 
     # --- leases
@@ -190,36 +286,8 @@ class Gate(Actor):
         lease, now = message.lease, self.now()
         if self._leases.pop(lease.slot, None) is not None:
             self._untie(lease.acquire.holder)
-        if message.provider_limits is not None:
-            self._limiter.learn(message.provider_limits, now)
-        if not message.sent:
-            self._limiter.give_back(lease.slot, now)
-        else:
-            used = lease.slot.tokens if message.tokens_used is None else message.tokens_used
-            self._limiter.settle(lease.slot, used, now)
-        if message.park_until is not None:
-            self._limiter.park(message.park_until)
-            self._ledger.park(message.park_until)
-        if message.outcome is not None:
-            self._judge(lease.ticket, message.outcome, message)
+        self._health.settle(message, now)
         self._serve()
-
-    def _judge(self, ticket: Ticket, outcome: Outcome, message: Settle) -> None:
-        before = self._ledger.account.state
-        self._ledger.settle(ticket, outcome, self.now())
-        account = self._ledger.account
-        log = self._log.bind(endpoint=self._resources.name, failures=account.failures)
-        if outcome is Outcome.SUCCESS:
-            self._resources.last_failure = None
-            if before != account.state:
-                log.info("model is back", before=before)
-        elif message.facts is not None and outcome is not Outcome.CANCELLED:
-            self._resources.last_failure = facts = message.facts
-            log = log.bind(kind=facts.kind, detail=facts.detail)
-            if account.state == "open" and before != "open":
-                log.warning("model is left alone", seconds=round(account.until - self.now(), 3))
-            else:
-                log.warning("model call failed")
 
     def _hold(self, lease: Lease) -> None:
         if lease.slot not in self._leases and lease.slot.expires_at > self.now():
@@ -269,6 +337,7 @@ class Gate(Actor):
 
     def _status(self) -> GateStatus:
         resources, account, now = self._resources, self._ledger.account, self.now()
+        self._drop_those_who_left()
         return GateStatus(
             endpoint=resources.name,
             model=resources.endpoint.model,
@@ -279,6 +348,8 @@ class Gate(Actor):
             simulated=resources.known_simulated,
             waiting=len(self._line),
             waiting_limit=self._limit,
+            waiting_users=self._line.users,
+            traffic=self._traffic.status(),
             retry_budget=resources.budget.left,
             last_failure=resources.last_failure,
         )

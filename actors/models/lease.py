@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -9,8 +10,10 @@ import attrs
 from actors.models.failure import FailureFacts
 from actors.models.limiter import Lease as Slot
 from actors.models.limiter import LimiterStatus
+from actors.models.priority import Priority
 from actors.models.provider_limits import ProviderLimits
 from actors.models.resources import EndpointResources
+from actors.models.traffic import TrafficStatus
 from runtime import Ref
 from supervisors import Call, Outcome, Ticket
 
@@ -31,6 +34,9 @@ class Acquire(Call):
         user: for whom.
         run_id: for which run.
         deadline: of the whole call, in trio's time; the lease ends by itself a second later.
+        priority: who is more urgent is served before.
+        patience: how long it may stand in the line of one gate, in seconds; after that it is refused with `Busy`.
+        key: among the holder's calls, for `Queued`.
     """
 
     holder: Ref[Any]
@@ -40,6 +46,9 @@ class Acquire(Call):
     user: str
     run_id: str
     deadline: float
+    priority: Priority = Priority.MEDIUM
+    patience: float = math.inf
+    key: int = 0
 
 
 @attrs.frozen(eq=False)
@@ -99,8 +108,20 @@ class Hold:
 
 
 @attrs.frozen
+class Queued:
+    """Told to the holder: the call of this key has been standing in a gate's line for a while.
+
+    `seconds` is when it may be served, as far as that is known.
+    """
+
+    key: int
+    seconds: float
+
+
+@attrs.frozen
 class Busy:
-    """Refused: as many wait here as may. `ticket` (given back) tells the chain to go on behind this endpoint."""
+    """Refused: as many wait here as may, or it has waited as long as it may. `ticket` (given back) tells the chain to
+    go on behind this endpoint."""
 
     retry_after: float
     ticket: Ticket
@@ -142,7 +163,8 @@ class GateStatus:
         open_for: until a probe may go through (of a probe under way: until it counts as failed); 0 when closed.
         limiter: requests, tokens and leases against their limits.
         simulated: nobody real answers here.
-        waiting: how many wait for a lease; `waiting_limit`: how many may.
+        waiting: how many wait for a lease; `waiting_limit`: how many may; `waiting_users`: how many users they are.
+        traffic: what was measured since the daemon started.
         retry_budget: what is left of the provider's.
         last_failure: of the last call that failed, None after a success. Its detail is not for users.
     """
@@ -156,5 +178,7 @@ class GateStatus:
     simulated: bool
     waiting: int
     waiting_limit: int
+    waiting_users: int
+    traffic: TrafficStatus
     retry_budget: int
     last_failure: FailureFacts | None

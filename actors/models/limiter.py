@@ -12,40 +12,39 @@ was used beyond the reservation is owed, and holds back those that follow.
 
 **Which limits.** For requests and for tokens, each on its own: as configured, else what the provider's `x-ratelimit-*`
 headers say, read as limits a minute. In flight: as configured; where neither a rate is configured nor the provider has
-named one, 20. An endpoint on a loopback address has only the limits that are configured for it. A target that asked to
-be left alone (`park`) is left alone whatever its address.
+named one, 20. An endpoint on a loopback address has only the limits that are configured for it. Where nobody has named
+a limit, a refusal (429) shows that there is one: see `adaptive`. A target that asked to be left alone (`park`) is left
+alone whatever its address.
 
 Who waits, and in which order, is the gate's affair. The limiter looks only at the one who is asked about: a request
 larger than the tokens that are free holds nobody back here, and the gate must not let smaller ones pass it for ever.
+
+**Whose.** A limiter is kept beside the gate, like the ledger, and outlives it: a gate that comes back knows the last
+minute, what is parked, and what was granted. Only who of the holders is still alive it has to hear (`forget_holders`).
 """
 
 from __future__ import annotations
 
-import bisect
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from actors.models.adaptive import Adaptive
 from actors.models.endpoint import Endpoint, is_loopback
+from actors.models.fair_line import may_take
+from actors.models.window import WINDOW, Spent, Used, Window
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from actors.models.provider_limits import ProviderLimits
 
-WINDOW = 60.0
-"""Seconds."""
-
 IN_FLIGHT_UNTIL_KNOWN = 20
 """Requests at a time while nobody has said what the endpoint takes."""
 
-# A grant that is due at `at + 60` must be due also when that sum was reached by another way of adding.
-_ROUNDING = 1e-6
-
-Reason = Literal["parked", "requests", "tokens", "in_flight"]
-Source = Literal["configured", "provider", "default", "none"]
+Reason = Literal["parked", "requests", "tokens", "in_flight", "share"]
+Source = Literal["configured", "provider", "adaptive", "default", "none"]
 
 
 @attrs.frozen(eq=False)
@@ -60,6 +59,7 @@ class Lease:
     tokens: int
     granted_at: float
     expires_at: float
+    user: str = ""
 
 
 @attrs.frozen
@@ -73,7 +73,7 @@ class Granted:
 class Wait:
     """Not now. Asking again after `seconds` (at `until`) succeeds, if nothing else is granted in between.
 
-    Infinite where only a settlement can make room. `reason` is what holds longest.
+    Infinite where only a settlement can make room. `reason` is what holds longest; `share` is said by the gate.
     """
 
     seconds: float
@@ -95,14 +95,6 @@ class LimiterStatus:
     source: Source
 
 
-@attrs.define(eq=False)
-class _Spent:
-    at: float
-    tokens: int
-    requests: int
-    counted: bool = False  # it is in the totals
-
-
 class Limiter:
     """The limits of one endpoint. All times are of one clock and never go back."""
 
@@ -113,10 +105,11 @@ class Limiter:
         self._loopback = is_loopback(endpoint.base_url)
         self._learned_requests: int | None = None
         self._learned_tokens: int | None = None
-        self._spent: deque[_Spent] = deque()  # by time; what is older than a minute is dropped
-        self._requests = 0
-        self._tokens = 0
-        self._leases: dict[Lease, _Spent] = {}
+        self._adaptive = Adaptive()
+        self._window = Window()
+        self._leases: dict[Lease, Spent] = {}
+        self._in_flight: dict[str, int] = {}  # leases of each user
+        self._unheard: set[Lease] = set()  # granted by an earlier gate, and not heard of since
         self._next_end = math.inf  # no lease ends by itself before
         self._parked_until = -math.inf
         self._requests_at = -math.inf  # the provider has no request left until then
@@ -124,7 +117,7 @@ class Limiter:
 
     @property
     def requests_limit(self) -> int | None:
-        return self._configured_requests or self._learned_requests
+        return self._configured_requests or self._learned_requests or self._adaptive.requests
 
     @property
     def tokens_limit(self) -> int | None:
@@ -134,42 +127,81 @@ class Limiter:
     def in_flight_limit(self) -> int | None:
         if self._configured_in_flight is not None:
             return self._configured_in_flight
-        known = self.requests_limit is not None or self.tokens_limit is not None
-        return None if known or self._loopback else IN_FLIGHT_UNTIL_KNOWN
+        known = self._learned_or_configured() is not None or self._loopback
+        found = self._adaptive.in_flight
+        return found if known else found or IN_FLIGHT_UNTIL_KNOWN
 
-    def reserve(self, now: float, tokens: int, holder: Hashable, *, lasts: float = math.inf) -> Granted | Wait:
+    def _learned_or_configured(self) -> int | None:
+        return self._configured_requests or self._configured_tokens or self._learned_requests or self._learned_tokens
+
+    def shares(self, now: float, tokens: int, user: str) -> bool:
+        """Whether a request of so many tokens leaves the other users their part. See `fair_line`."""
+        self.prune(now)
+        own, total, users = self._window.of(user), self._window.total, self._window.users
+        users += not (own.requests or own.tokens)
+        others = Used(total.requests - own.requests, total.tokens - own.tokens)
+        times, flying = others.requests, self._in_flight.get(user, 0)
+        return (
+            may_take(self.requests_limit, own=own.requests, others=others.requests, wanted=1, users=users, times=times)
+            and may_take(
+                self.tokens_limit, own=own.tokens, others=others.tokens, wanted=tokens, users=users, times=times
+            )
+            and may_take(
+                self.in_flight_limit,
+                own=flying,
+                others=len(self._leases) - flying,
+                wanted=1,
+                users=len(self._in_flight),
+            )
+        )
+
+    def next_change(self) -> float:
+        """When time alone will next have freed something; infinite where only a settlement can."""
+        return self._window.next_change()
+
+    def reserve(
+        self, now: float, tokens: int, holder: Hashable, *, lasts: float = math.inf, user: str = ""
+    ) -> Granted | Wait:
         """Takes a request and `tokens` for `holder`, or says how long to wait, and then takes nothing.
 
         More tokens than a minute's allowance are granted when the whole allowance is free: what such a request comes to
         is for the provider to say. `lasts` (seconds) bounds the lease.
         """
-        self.prune(now)
-        limit = self.tokens_limit
-        tokens = max(tokens, 0) if limit is None else min(max(tokens, 0), limit)
-        until, reason = self._free_at(now, tokens)
-        if until > now:
-            return Wait(until - now, until, reason)
-        lease = Lease(holder, tokens, now, now + lasts)
-        spent = _Spent(now, tokens, 1)
-        self._spent.append(spent)
+        wait = self.wait_for(now, tokens)
+        if wait is not None:
+            return wait
+        tokens = self._within(tokens)
+        lease = Lease(holder, tokens, now, now + lasts, user)
+        spent = Spent(now, tokens, 1, user)
+        self._window.add(spent)
         self._hold(lease, spent)
         return Granted(lease)
 
+    def wait_for(self, now: float, tokens: int) -> Wait | None:
+        """How long such a request has to wait; None where there is room for it."""
+        self.prune(now)
+        until, reason = self._free_at(now, self._within(tokens))
+        return Wait(until - now, until, reason) if until > now else None
+
+    def _within(self, tokens: int) -> int:
+        limit = self.tokens_limit
+        return max(tokens, 0) if limit is None else min(max(tokens, 0), limit)
+
     def settle(self, lease: Lease, tokens_used: int, now: float) -> bool:
         """The request is over and has used so many tokens. False where the lease is not held (any more)."""
-        spent = self._leases.pop(lease, None)
+        spent = self._let_go(lease)
         if spent is None:
             return False
-        self._correct(spent, requests=1, tokens=max(tokens_used, 0))
+        self._window.correct(spent, requests=1, tokens=max(tokens_used, 0))
         self.prune(now)
         return True
 
     def give_back(self, lease: Lease, now: float) -> bool:
         """The request was never sent: neither it nor its tokens count. False where the lease is not held."""
-        spent = self._leases.pop(lease, None)
+        spent = self._let_go(lease)
         if spent is None:
             return False
-        self._correct(spent, requests=0, tokens=0)
+        self._window.correct(spent, requests=0, tokens=0)
         self.prune(now)
         return True
 
@@ -177,18 +209,39 @@ class Limiter:
         """The holder has gone: its leases end, and count as reserved, because nobody knows better. Says how many."""
         ended = [lease for lease in self._leases if lease.holder == holder]
         for lease in ended:
-            del self._leases[lease]
+            self._let_go(lease)
         self.prune(now)
         return len(ended)
 
     def restore(self, lease: Lease, now: float) -> None:
-        """Takes up a lease that an earlier limiter of the same endpoint had granted. Twice is once."""
+        """Its holder lives and uses it: takes up a lease that an earlier gate or limiter had granted. Twice is once."""
+        self._unheard.discard(lease)
         if lease in self._leases or lease.expires_at <= now:
             return
-        spent = _Spent(lease.granted_at, lease.tokens, 1)
-        bisect.insort(self._spent, spent, key=lambda other: other.at)
+        spent = Spent(lease.granted_at, lease.tokens, 1, lease.user)
+        self._window.add(spent)
         self._hold(lease, spent)
         self.prune(now)
+
+    def forget_holders(self) -> None:
+        """The gate has come back, and knows no holder. Until they were asked, nothing that was granted is free."""
+        self._unheard = set(self._leases)
+
+    def end_unheard(self, now: float) -> int:
+        """The holders have been asked: leases of which none was heard end, and count as reserved. Says how many."""
+        gone = [lease for lease in self._unheard if self._let_go(lease) is not None]
+        self._unheard.clear()
+        self.prune(now)
+        return len(gone)
+
+    def answered(self) -> None:
+        """A request was answered: it was not too much."""
+        self._adaptive.answered()
+
+    def refused(self, lease: Lease, now: float) -> None:
+        """The provider has refused a request as too much (429); to be told before it is settled."""
+        requests = self._window.total.requests
+        self._adaptive.refused(now, granted_at=lease.granted_at, in_flight=len(self._leases), requests=requests)
 
     def park(self, until: float) -> None:
         """Grants nothing before `until`. A longer parking stands."""
@@ -209,10 +262,10 @@ class Limiter:
 
     def prune(self, now: float) -> None:
         """Drops what is over: records older than a minute, leases past their end."""
-        while self._spent and self._left(self._spent[0]) <= now:
-            self._count(self._spent.popleft(), counted=False)
+        self._window.prune(now)
         if self._next_end <= now:
-            self._leases = {lease: spent for lease, spent in self._leases.items() if lease.expires_at > now}
+            for lease in [lease for lease in self._leases if lease.expires_at <= now]:
+                self._let_go(lease)
             self._next_end = min((lease.expires_at for lease in self._leases), default=math.inf)
 
     def status(self, now: float) -> LimiterStatus:
@@ -222,12 +275,14 @@ class Limiter:
             source = "configured"
         elif (self._learned_requests or self._learned_tokens) is not None:
             source = "provider"
+        elif (self._adaptive.requests or self._adaptive.in_flight) is not None:
+            source = "adaptive"
         elif not self._loopback:
             source = "default"
         return LimiterStatus(
-            requests=self._requests,
+            requests=self._window.total.requests,
             requests_limit=self.requests_limit,
-            tokens=self._tokens,
+            tokens=self._window.total.tokens,
             tokens_limit=self.tokens_limit,
             in_flight=len(self._leases),
             in_flight_limit=self.in_flight_limit,
@@ -237,49 +292,23 @@ class Limiter:
 
     def _free_at(self, now: float, tokens: int) -> tuple[float, Reason]:
         times: list[tuple[float, Reason]] = [(self._parked_until, "parked")]
-        times.append((max(self._requests_at, self._request_free_at(now)), "requests"))
-        times.append((max(self._tokens_at, self._tokens_free_at(now, tokens)), "tokens"))
+        times.append((max(self._requests_at, self._window.request_free_at(now, self.requests_limit)), "requests"))
+        times.append((max(self._tokens_at, self._window.tokens_free_at(now, self.tokens_limit, tokens)), "tokens"))
         limit = self.in_flight_limit
         if limit is not None and len(self._leases) >= limit:
             ends = sorted(lease.expires_at for lease in self._leases)
             times.append((ends[len(ends) - limit], "in_flight"))
         return max(times, key=lambda time: time[0])
 
-    def _request_free_at(self, now: float) -> float:
-        limit = self.requests_limit
-        excess = 0 if limit is None else self._requests + 1 - limit
-        for spent in self._spent if excess > 0 else ():
-            excess -= spent.requests
-            if excess <= 0:
-                return self._left(spent)
-        return now
-
-    def _tokens_free_at(self, now: float, tokens: int) -> float:
-        limit = self.tokens_limit
-        excess = 0 if limit is None else self._tokens + tokens - limit
-        for spent in self._spent if excess > 0 else ():
-            excess -= spent.tokens
-            if excess <= 0:
-                return self._left(spent)
-        return now
-
-    @staticmethod
-    def _left(spent: _Spent) -> float:
-        return spent.at + WINDOW - _ROUNDING
-
-    def _hold(self, lease: Lease, spent: _Spent) -> None:
-        self._count(spent, counted=True)
+    def _hold(self, lease: Lease, spent: Spent) -> None:
         self._leases[lease] = spent
+        self._in_flight[lease.user] = self._in_flight.get(lease.user, 0) + 1
         self._next_end = min(self._next_end, lease.expires_at)
 
-    def _count(self, spent: _Spent, *, counted: bool) -> None:
-        sign = 1 if counted else -1
-        spent.counted = counted
-        self._requests += sign * spent.requests
-        self._tokens += sign * spent.tokens
-
-    def _correct(self, spent: _Spent, *, requests: int, tokens: int) -> None:
-        if spent.counted:  # else its minute is over, and there is nothing left to correct
-            self._requests += requests - spent.requests
-            self._tokens += tokens - spent.tokens
-        spent.requests, spent.tokens = requests, tokens
+    def _let_go(self, lease: Lease) -> Spent | None:
+        spent = self._leases.pop(lease, None)
+        if spent is not None:
+            flying = self._in_flight.pop(lease.user) - 1
+            if flying:
+                self._in_flight[lease.user] = flying
+        return spent

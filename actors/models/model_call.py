@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from actors.models.chat import ChatMessage, ChatRequest, ToolCall, Usage
+from actors.models.chat import ChatMessage, ChatRequest, Usage
+from actors.models.priority import Priority
+from actors.models.tools import Tool, ToolCall
+from actors.protocol.catalogue import CATALOGUE, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,25 +20,40 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class ModelCall:
-    """What an agent asks: `messages` and `parameters` as in `ChatRequest`, of the chain `models` (as configured)."""
+    """What an agent asks of the chain `models` (as configured).
+
+    One call is one answer. Where the answer wants tools to be called (`CallResult.tool_calls`), whoever calls them
+    makes the next call, with `messages` grown by the assistant's message and one tool message for each of its calls.
+
+    Attributes:
+        messages, parameters, tools: as in `ChatRequest`.
+        user: for whom: who waits at a gate is served fairly between users.
+        run_id: for which run.
+        priority: the urgent are served before the others.
+        keep_to: the endpoint that has already written of the same message, in an earlier call: no other goes on with
+            it, so where it fails or is left alone the call is degraded at once. None: any of the chain.
+    """
 
     models: tuple[str, ...]
     messages: tuple[ChatMessage, ...]
     user: str
     run_id: str
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    tools: tuple[Tool, ...] = ()
+    priority: Priority = Priority.MEDIUM
+    keep_to: str | None = None
 
     def request_for(self, endpoint: Endpoint) -> ChatRequest:
-        return ChatRequest(endpoint.model, self.messages, self.parameters)
+        return ChatRequest(endpoint.model, self.messages, self.parameters, self.tools, endpoint.api)
 
 
 @attrs.frozen
 class CallLimits:
     """How often and how long, in seconds. Raises ValueError for fewer than one attempt, or a time of 0 or less.
 
-    `attempts` on one endpoint before the next of the chain is asked. `first_token`, `idle` and `attempt` bound one
-    attempt, `total` everything together. An attempt that is cut by `total` is no failure of its endpoint, so a `total`
-    below `first_token` would let a silent endpoint go unnoticed.
+    `queue` bounds the waiting in the line of one endpoint. `attempts` on one before the next is asked. `first_token`,
+    `idle` and `attempt` bound one attempt, `total` everything together. An attempt that is cut by `total` is no failure
+    of its endpoint, so a `total` below `first_token` would let a silent endpoint go unnoticed.
     """
 
     attempts: int = 3
@@ -44,9 +61,10 @@ class CallLimits:
     idle: float = 20.0
     attempt: float = 120.0
     total: float = 300.0
+    queue: float = 60.0
 
     def __attrs_post_init__(self) -> None:
-        for name in ("attempts", "first_token", "idle", "attempt", "total"):
+        for name in ("attempts", "queue", "first_token", "idle", "attempt", "total"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")
 
@@ -61,7 +79,11 @@ class Observer(Protocol):
         """What the answer calls its model; before its first piece of text, where the provider says it in time."""
 
     def retrying(self, facts: FailureFacts, delay: float) -> None:
-        """An attempt failed, or all that is left is parked: there will be another in `delay` seconds."""
+        """An attempt failed, or all that is left is parked: there will be another in `delay` seconds.
+
+        Also, with facts of the kind `rate_limit`, that the call has been waiting for its turn for a second, and may
+        have to for `delay` seconds more.
+        """
 
     def fell_over(self, from_target: str, to: str | None, facts: FailureFacts | None) -> None:
         """An understudy takes the place of `from_target`, or nobody (None).
@@ -91,7 +113,8 @@ class CallResult:
         partial: cut off, and all there will be; with `truncated` by the model's own limit of length.
         target: the endpoint that answered; `model`: what it calls itself, or what was asked for.
         usage: of the attempt that answered.
-        tool_calls: of a complete answer.
+        tool_calls: that a complete answer wants, in its order, each with an id of its own; what they ask for is in
+            `ToolCall.input`, or in `ToolCall.problem` why it cannot be read.
         duration: seconds, from the call to its end.
         attempts: all of them, in order.
         facts: why it is degraded or cut off; of its last failure. None where no endpoint was even tried.
@@ -126,14 +149,5 @@ class CallFailed(Exception):
         super().__init__(f"{facts.kind}: {facts.detail}")
         self.facts = facts
         self.error_type: ErrorType = facts.error_type
-        self.sentence = _SENTENCES.get(facts.kind, _OUR_FAULT)
+        self.sentence = CATALOGUE[Failure(facts.kind)].sentence
         self.attempts = attempts
-
-
-_OUR_FAULT = "Something went wrong on our side while asking the AI service. Please try again."
-_SENTENCES: Mapping[str, str] = MappingProxyType(
-    {
-        "content_policy": "The AI service's content policy does not allow an answer to this. Please word it otherwise.",
-        "bad_request": "The AI service could not work with this request. Please shorten or change it and try again.",
-    }
-)

@@ -1,8 +1,11 @@
 """What belongs to an endpoint for longer than its gate lives: client, ledger, retry budget, and what was learnt of it.
 
-A gate may crash and come back; the count of its endpoint's failures and the connections of its client stay. When the
-supervisor itself ends, streams under way go on to their end: the client is closed by its last user. (Closed beneath
-them, a connection that is just being made would be left open for ever.)
+A gate may crash and come back; the count of its endpoint's failures, the limiter with its last minute and the
+connections of its client stay. (Asking the holders alone would give back the leases, but not the minute nor what is
+parked; beginning cautiously would punish everybody for our own crash. A defect of the limiter itself would come back
+with it: then the gate spends its restarts, and the Models supervisor makes all of it anew.) When the supervisor itself
+ends, streams under way go on to their end: the client is closed by its last user. (Closed beneath them, a connection
+that is just being made would be left open for ever.)
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from actors.models.client import close_client
 from actors.models.endpoint import names_simulated
+from actors.models.limiter import Limiter
+from actors.models.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,6 +38,8 @@ class EndpointResources:
         client: shared by all calls; its retries are off.
         ledger: failures in a row; shared by every chain that names the endpoint.
         budget: shared with every endpoint of the same provider.
+        limiter: how fast it may be asked.
+        traffic: what was measured.
         last_failure: of the last call that failed here; None after one that succeeded.
         retired: no new attempt may use the client.
     """
@@ -42,6 +49,8 @@ class EndpointResources:
         self.client = client
         self.ledger = ledger
         self.budget = budget
+        self.limiter = Limiter(endpoint)
+        self.traffic = Traffic()
         self.last_failure: FailureFacts | None = None
         self.retired = False
         self._users = 0

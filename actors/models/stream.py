@@ -1,4 +1,4 @@
-"""One attempt at an answer: a streamed chat completion, read by the raw path.
+"""One attempt at an answer: a streamed chat completion or response, read by the raw path.
 
 Why not the client's typed stream: it costs 45 to 100 µs more a chunk, takes an end without `finish_reason` for a
 success, checks no shape, has no limit for an event, and knows only a timeout between bytes, which a provider's
@@ -8,25 +8,29 @@ moving deadline: a scope for each would cost more than the chunk.
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx2
 import openai
 import trio
 
-from actors.models.answer import DONE, Answer
+from actors.models.answer import Answer, chat_body
 from actors.models.chat import ChatRequest, Completion, StreamLimits, Usage
 from actors.models.events import EventReader, EventTooLarge
 from actors.models.failure import AnswerBroken, AttemptFailed, FailureFacts, classify, expired
+from actors.models.gulps import Gulps
 from actors.models.provider_limits import ProviderLimits, parse_provider_limits
+from actors.models.responses import ResponsesAnswer, responses_body, responses_parameters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from actors.models.events import ServerSentEvent
     from actors.models.failure import Deadline
+    from actors.models.gathering import Gathering
 
 CHUNKS_A_TURN = 32
 """Chunks after which the task lets others run: hundreds can arrive in one segment, without any wait between them."""
@@ -34,8 +38,11 @@ CHUNKS_A_TURN = 32
 AFTER_FINISH = 5.0
 """Seconds that a finished answer still waits for its usage and the end of its stream."""
 
+ARM_EVERY = 0.001
+"""Seconds: content that follows content more closely does not move the deadline, which costs more than the rest."""
+
 DRAIN = 0.1
-"""Seconds after `[DONE]` in which the connection may end by itself, and be used again."""
+"""Seconds after the end of an answer in which the connection may end by itself, and be used again."""
 
 # Where the transport, not our own code, may fail. `on_text` runs in between, and what it raises is nobody's answer.
 _TRANSPORT_ERRORS = (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, AnswerBroken)
@@ -87,7 +94,8 @@ class _Attempt:
         on_text: Callable[[str], None],
         on_model: Callable[[str], None] | None,
     ) -> None:
-        self.answer = Answer(limits.answer_characters)
+        kind = ResponsesAnswer if request.api == "responses" else Answer
+        self.answer: Gathering = kind(limits.answer_characters)
         self.provider_limits: ProviderLimits | None = None
         self.opened = False
         self._request = request
@@ -96,6 +104,7 @@ class _Attempt:
         self._on_model = on_model  # None once it has been called
         self._started_at = trio.current_time()
         self._first_token_at: float | None = None
+        self._armed_at = -math.inf
         self._total_at = self._started_at + limits.total
         self._armed: Deadline = "total"
         self.scope = trio.CancelScope()
@@ -105,21 +114,25 @@ class _Attempt:
         self._armed, self.scope.deadline = ("total", self._total_at) if self._total_at <= at else (deadline, at)
 
     async def run(self, client: openai.AsyncOpenAI) -> None:
-        body: dict[str, Any] = {
-            "model": self._request.model,
-            "messages": [message.body() for message in self._request.messages],
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            # Merged into the body as it is: the client would refuse a parameter that only this provider knows.
-            "extra_body": dict(self._request.parameters),
-        }
-        async with client.chat.completions.with_streaming_response.create(**body) as response:
+        request = self._request
+        # The parameters come last and as they are: they may name what only this provider knows. Posted by the path,
+        # since the client's typed way in goes through the body by its annotations, which costs over a millisecond.
+        if request.api == "responses":
+            path, body = "/responses", responses_body(request) | responses_parameters(request)
+        else:
+            path, body = "/chat/completions", chat_body(request) | dict(request.parameters)
+        stream = await client.post(
+            path, body=body | {"stream": True}, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
+        )
+        async with stream:  # never iterated, which is the expensive way: it only holds the answer, and closes it
+            response = stream.response
             self.opened = True
             self.provider_limits = parse_provider_limits(response.headers)
-            await self._read(response.http_response)
+            with Gulps(response) as gulps:
+                await self._read(response, gulps)
             self._check_end(response.headers.get("content-type", ""))
 
-    async def _read(self, response: httpx2.Response) -> None:
+    async def _read(self, response: httpx2.Response, gulps: Gulps) -> None:
         reader = EventReader(self._limits.event_bytes)
         chunks = 0
         patience = 0.0
@@ -128,14 +141,16 @@ class _Attempt:
             async for piece in pieces:
                 events = reader.feed(piece)
                 while (event := _next(events)) is not None:
-                    if event.data == DONE:
+                    self._take(event.data, event.name)
+                    if self.answer.over:
                         patience = DRAIN
                         return
-                    self._take(event.data, event.name)
                     chunks += 1
                     if chunks % CHUNKS_A_TURN == 0:
                         await trio.lowlevel.checkpoint()
+                gulps.on = self._first_token_at is not None and self.answer.finish_reason is None
         finally:
+            gulps.on = False
             await _let_go(pieces, patience)
 
     def _take(self, data: str, name: str) -> None:
@@ -143,13 +158,15 @@ class _Attempt:
             self.answer.take(data, name)  # its usage
             return
         taken = self.answer.take(data, name)
-        now = trio.current_time()
         if self.answer.finish_reason is not None:
-            self._arm("idle", now + AFTER_FINISH)
+            self._arm("idle", trio.current_time() + AFTER_FINISH)
         elif taken.content:
-            self._arm("idle", now + self._limits.idle)
+            now = trio.current_time()
+            if now - self._armed_at >= ARM_EVERY:
+                self._armed_at = now
+                self._arm("idle", now + self._limits.idle)
         if taken.content and self._first_token_at is None:
-            self._first_token_at = now
+            self._first_token_at = trio.current_time()
         if self._on_model is not None and self.answer.model:
             on_model, self._on_model = self._on_model, None
             on_model(self.answer.model)

@@ -145,21 +145,3 @@ class ErrorType(StrEnum):
     TOOL = "tool"
     INTERRUPTED = "interrupted"
     INTERNAL = "internal"
-
-
-_FAILURE_SENTENCES: Final = {
-    ErrorType.RATE_LIMIT: "AI service is busy. Please try again in a few minutes.",
-    ErrorType.TIMEOUT: "AI service took too long to answer. Please try again.",
-    ErrorType.UNREACHABLE: "AI service cannot be reached. Please try again in a few minutes.",
-    ErrorType.CONFIGURATION: "AI service configuration needed. Please check setup.",
-    ErrorType.CONTENT_POLICY: "AI service declined to answer this. Please word the request differently.",
-    ErrorType.TRUNCATED: "The answer broke off before its end. Please try again.",
-    ErrorType.TOOL: "A tool that this step needs did not work. Please try again.",
-    ErrorType.INTERRUPTED: "This step was interrupted.",
-    ErrorType.INTERNAL: "Something went wrong on our side. Please try again.",
-}
-FAILURE_SENTENCES: Final[Mapping[ErrorType, str]] = MappingProxyType(_FAILURE_SENTENCES)
-"""The content of `agent_status` error, by its `error_type`."""
-
-BUSY_RETRYING: Final = "AI service is busy. Retrying in a moment..."
-"""The content of `agent_status` retrying after a provider's rate limit."""

@@ -6,11 +6,12 @@ says once what it wants. Annotations are read at run time, hence no postponed ev
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import attrs
 from msgspec import UNSET, Meta, UnsetType
 
+from actors.protocol.task_events import Priority
 from actors.protocol.wire_values import INTEGER_LIMIT
 
 HELLO: Final = "hello"
@@ -18,18 +19,33 @@ HEARTBEAT: Final = "heartbeat"
 ACK: Final = "ack"
 START_RUN: Final = "start_run"
 CANCEL_RUN: Final = "cancel_run"
+PAUSE_RUN: Final = "pause_run"
+RESUME_RUN: Final = "resume_run"
 GET_RUN: Final = "get_run"
+SUBSCRIBE: Final = "subscribe"
+UNSUBSCRIBE: Final = "unsubscribe"
 LIST_RUNS: Final = "list_runs"
+DECIDE: Final = "decide"
+SET_MODE: Final = "set_mode"
+SUBMIT_TASK: Final = "submit_task"
+REGISTER_AGENT: Final = "register_agent"
+UNREGISTER_AGENT: Final = "unregister_agent"
+TASK_UPDATE: Final = "task_update"
+
+STARTS_WORK: Final = frozenset({START_RUN, SUBMIT_TASK})
+"""A daemon that drains answers these with `unavailable`, and serves all others."""
 
 ENVELOPE_ID_LENGTH: Final = 64
 DEFAULT_WORKFLOW: Final = "delivery"
 DEFAULT_USER: Final = "dev"
+DEFAULT_TASK_TYPE: Final = "general"
 
 _MOST: Final = INTEGER_LIMIT - 1
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=64, description="an id of 1 to 64 characters")]
 Name = Annotated[str, Meta(min_length=1, max_length=200, description="a text of 1 to 200 characters")]
 Label = Annotated[str, Meta(max_length=200, description="a text of at most 200 characters")]
+ChannelName = Annotated[str, Meta(min_length=1, max_length=200, description="the name of a channel")]
 Token = Annotated[str, Meta(min_length=1, max_length=16_384, description="the token that you were given")]
 Cursor = Annotated[str, Meta(min_length=1, max_length=1_000, description="the next_cursor of the page before")]
 PageSize = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
@@ -37,7 +53,21 @@ LogPosition = Annotated[int, Meta(ge=0, le=_MOST, description="a whole number, 0
 Count = Annotated[int, Meta(ge=0, le=_MOST)]
 Milliseconds = Annotated[float, Meta(ge=0)]
 Switch = Annotated[bool, Meta(description="true or false")]
+Digest = Annotated[str, Meta(min_length=1, max_length=128, description="the digest that the approval names")]
+Decision = Annotated[Literal["approve", "reject", "modify"], Meta(description="approve, reject or modify")]
+ModeName = Annotated[Literal["autopilot", "hitl", "off"], Meta(description="autopilot, hitl or off")]
 Options = Annotated[dict[str, object], Meta(description="an object")]
+_Capability = Annotated[str, Meta(min_length=1, max_length=100)]
+Capabilities = Annotated[
+    tuple[_Capability, ...], Meta(max_length=50, description="a list of at most 50 texts of 1 to 100 characters")
+]
+PriorityName = Annotated[Priority, Meta(description="LOW, MEDIUM, HIGH or CRITICAL")]
+Slots = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1,000")]
+AttemptNumber = Annotated[int, Meta(ge=1, le=_MOST, description="a whole number, 1 or more")]
+WorkStatus = Annotated[
+    Literal["running", "completed", "failed"], Meta(description="running, completed or failed")
+]
+ErrorText = Annotated[str, Meta(max_length=10_000, description="a text of at most 10,000 characters")]
 
 
 @attrs.frozen
@@ -104,6 +134,20 @@ class Ack:
 
 
 @attrs.frozen
+class Subscribe:
+    """Hear a channel, on this connection and until its end."""
+
+    channel: ChannelName
+
+
+@attrs.frozen
+class Unsubscribe:
+    """Hear a channel no more."""
+
+    channel: ChannelName
+
+
+@attrs.frozen
 class StartRun:
     """The brief is the command's content."""
 
@@ -114,6 +158,22 @@ class StartRun:
 @attrs.frozen
 class CancelRun:
     """Cancel a run, or one agent of it."""
+
+    run_id: Identifier
+    agent_name: Name | UnsetType = UNSET
+
+
+@attrs.frozen
+class PauseRun:
+    """Have a run, or one agent of it, make no further call to a model or a tool."""
+
+    run_id: Identifier
+    agent_name: Name | UnsetType = UNSET
+
+
+@attrs.frozen
+class ResumeRun:
+    """Let a run, or one agent of it, go on."""
 
     run_id: Identifier
     agent_name: Name | UnsetType = UNSET
@@ -135,16 +195,85 @@ class ListRuns:
     limit: PageSize = 100
 
 
-Body = Hello | Heartbeat | Ack | StartRun | CancelRun | GetRun | ListRuns
+@attrs.frozen
+class Decide:
+    """Decide about an answer that is held; the feedback is the command's content. `digest` binds it to that text."""
+
+    approval_id: Identifier
+    decision: Decision
+    digest: Digest | UnsetType = UNSET
+
+
+@attrs.frozen
+class SetMode:
+    """Say who answers in a session: agents, agents whose answers a person releases, or people only."""
+
+    mode: ModeName
+
+
+@attrs.frozen
+class SubmitTask:
+    """Work for whoever can do it; the description is the command's content. `agent`: the id of the one that is to."""
+
+    task_type: Name = DEFAULT_TASK_TYPE
+    parameters: Options = attrs.field(factory=dict)
+    priority: PriorityName = Priority.MEDIUM
+    required_capabilities: Capabilities = ()
+    agent: Name | UnsetType = UNSET
+
+
+@attrs.frozen
+class RegisterAgent:
+    """A client offers to do tasks; with `shared` those of everybody, if it may."""
+
+    name: Name
+    role: Label = "Worker"
+    capabilities: Capabilities = ()
+    max_concurrent_tasks: Slots = 1
+    shared: Switch = False
+
+
+@attrs.frozen
+class UnregisterAgent:
+    """A client will do no more of them."""
+
+    agent_id: Name
+
+
+@attrs.frozen
+class TaskUpdate:
+    """How a task is getting on; a sentence for a person is the content. `retry`: a failure that may pass elsewhere."""
+
+    task_id: Identifier
+    attempt: AttemptNumber
+    status: WorkStatus
+    result: object = None
+    error: ErrorText = ""
+    retry: Switch = False
+
+
+Body = (Hello | Heartbeat | Ack | Subscribe | Unsubscribe | StartRun | CancelRun | PauseRun | ResumeRun | GetRun) | (
+    ListRuns | Decide | SetMode | SubmitTask | RegisterAgent | UnregisterAgent | TaskUpdate
+)
 
 _BODIES: Final[dict[str, type[Body]]] = {
     HELLO: Hello,
     HEARTBEAT: Heartbeat,
     ACK: Ack,
+    SUBSCRIBE: Subscribe,
+    UNSUBSCRIBE: Unsubscribe,
     START_RUN: StartRun,
     CANCEL_RUN: CancelRun,
+    PAUSE_RUN: PauseRun,
+    RESUME_RUN: ResumeRun,
     GET_RUN: GetRun,
     LIST_RUNS: ListRuns,
+    DECIDE: Decide,
+    SET_MODE: SetMode,
+    SUBMIT_TASK: SubmitTask,
+    REGISTER_AGENT: RegisterAgent,
+    UNREGISTER_AGENT: UnregisterAgent,
+    TASK_UPDATE: TaskUpdate,
 }
 BODIES: Final[Mapping[str, type[Body]]] = MappingProxyType(_BODIES)
 """The class of a command's metadata, for the commands that have one so far."""
@@ -160,16 +289,18 @@ class ContentBounds:
 
 
 CONTENT_BOUNDS: Final[Mapping[str, ContentBounds]] = MappingProxyType(
-    {START_RUN: ContentBounds(10, 10_000, "The brief")}
+    {
+        START_RUN: ContentBounds(10, 10_000, "The brief"),
+        DECIDE: ContentBounds(0, 10_000, "The feedback"),
+        SUBMIT_TASK: ContentBounds(1, 10_000, "The description"),
+        TASK_UPDATE: ContentBounds(0, 10_000, "The sentence"),
+    }
 )
 
 KNOWN: Final = frozenset(BODIES) | {
     "refresh",
     "subscribe",
     "unsubscribe",
-    "pause_run",
-    "resume_run",
-    "decide",
     "send_message",
     "typing",
     "submit_task",
@@ -185,7 +316,6 @@ KNOWN: Final = frozenset(BODIES) | {
     "assign_session",
     "archive_session",
     "share_session",
-    "set_mode",
     "mark_read",
     "check_feature",
     "create_session",

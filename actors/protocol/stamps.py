@@ -11,12 +11,13 @@ class Stamps:
     """Makes ids and stamps. `wall` gives seconds since 1970; `random` is seeded from the system, except in tests.
 
     An id sorts behind all that were made a millisecond or more before it, also where the clock was set back: runs are
-    told apart by it, those of this daemon and those of earlier ones.
+    listed in the order of their ids.
     """
 
     def __init__(self, random: Random, wall: Callable[[], float]) -> None:
         self._random = random
         self._latest = 0.0
+        self._number = 0.0
         self.wall = wall
 
     def stamp(self) -> Stamp:
@@ -27,3 +28,8 @@ class Stamps:
         """A fresh id; ids made later sort later."""
         self._latest = max(self._latest, self.wall())
         return new_id(self._random, self._latest)
+
+    def number(self) -> float:
+        """A number that rises with each call, over restarts too: about the time in seconds since 1970."""
+        self._number = max(self._number + 1e-6, self.wall())
+        return self._number

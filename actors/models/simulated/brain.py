@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from actors.models.simulated.roles import ASSISTANT, ROLES
+from actors.models.simulated.verdicts import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ _MARKED = re.compile(r"\*\*([A-Z]?)\d*\.?\*\*\s*")
 _SPEAKERS = {template.mark: name for name, template in ROLES.items()}
 _ROLE = re.compile(r"\b(" + "|".join(ROLES) + r")\b", re.IGNORECASE)
 _FENCED = re.compile(
-    r"^\[(?P<mark>\w+) .*\bbegins\]\n(?P<material>.*?)^\[(?P=mark) .*\bends\]$", re.MULTILINE | re.DOTALL
+    r"^\[(?P<mark>\w+) [^\n]*\bbegins\]\n(?P<material>.*?)^\[(?P=mark) [^\n]*\bends\]$", re.MULTILINE | re.DOTALL
 )
 _LABEL = re.compile(r"^[#*\s]*(?:the\s+)?(?:project\s+)?brief\b[*\s]*:?[*\s]*", re.IGNORECASE)
 _SCAN = 20_000  # characters of the request that are looked at; more changes nothing in the answer
@@ -51,20 +52,21 @@ class Prompt:
 
 @attrs.frozen
 class Brain:
-    """Writes the answers. `seed` varies them from server to server."""
+    """Writes the answers. `seed` varies them from server to server; `longest` cuts them, in tokens."""
 
     seed: int = 0
+    longest: int | None = None
 
     def answer(self, messages: Sequence[Prompt]) -> str:
-        """The whole text, several hundred tokens of it, ending in a line that says it is simulated."""
+        """The whole text, several hundred tokens of it, ending in a line that says it is simulated; less if cut."""
         said = "\n".join(message.text for message in messages if message.role != "system")[:_SCAN]
-        role = _role("\n".join(message.text for message in messages if message.role == "system")[:_SCAN])
+        instructions = "\n".join(message.text for message in messages if message.role == "system")[:_SCAN]
+        judged = verdict(instructions, said)
+        if judged is not None:
+            return judged + NOTICE
+        role = _role(instructions)
         brief = _unfenced(next((message.text for message in messages if message.role == "user"), said))
-        digest = hashlib.blake2b(digest_size=16)
-        for message in messages:
-            digest.update(f"{len(message.role)}:{message.role}{len(message.text)}:".encode())
-            digest.update(message.text.encode("utf-8", "surrogatepass"))
-        rng = random.Random(f"{self.seed}:{digest.hexdigest()}")
+        rng = random.Random(f"{self.seed}:{prompt_digest(messages)}")
         template = ASSISTANT if role is None else ROLES[role]
         words = _key_words(brief)
         fill = {name: words[position] for position, name in enumerate("abcde")}
@@ -77,7 +79,17 @@ class Brain:
             for number, point in enumerate(chosen, 1)
         )
         opening, closing = template.opening.format_map(fill), template.closing.format_map(fill)
-        return opening + template.heading + points + closing + NOTICE
+        text = opening + template.heading + points + closing + NOTICE
+        return text if self.longest is None else "".join(pieces(text)[: self.longest])
+
+
+def prompt_digest(messages: Sequence[Prompt]) -> str:
+    """What a prompt is known by: the same messages, the same digest."""
+    digest = hashlib.blake2b(digest_size=16)
+    for message in messages:
+        digest.update(f"{len(message.role)}:{message.role}{len(message.text)}:".encode())
+        digest.update(message.text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def pieces(text: str) -> list[str]:

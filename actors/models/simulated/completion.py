@@ -1,8 +1,9 @@
-"""One chat completion of the simulated model, streamed or whole, with the fault that it meets."""
+"""One answer of the simulated model, streamed or whole, with the fault that it meets."""
 
 from __future__ import annotations
 
 import math
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import attrs
@@ -11,21 +12,24 @@ import trio
 
 from actors.models.simulated.brain import pieces
 from actors.models.simulated.connection import json_headers
-from actors.models.simulated.forms import DONE, KEEP_ALIVE, ChatCall, Writer, error_body, event
+from actors.models.simulated.forms import KEEP_ALIVE, ChatCall, WantedCall, Writer, error_body
 from actors.models.tokens import estimate_prompt
 
 if TYPE_CHECKING:
     from actors.models.simulated.connection import Headers, HttpConnection
     from actors.models.simulated.faults import Fault
+    from actors.models.simulated.responses_forms import ResponsesCall, ResponsesWriter
     from actors.models.simulated.simulation import Simulation
 
 _ERROR_TYPES = {400: "invalid_request_error", 401: "invalid_api_key", 403: "permission_error", 404: "model_not_found"}
 _HUGE_PIECE = 64 * 1024
+_PAGE = b"<!doctype html><title>Welcome</title><p>Please sign in to the network.</p>\n"
 
 
 @attrs.define
 class Completing:
-    """An answer under way.
+    """An answer under way; `text` is the whole of it, `wanted` the tools that it wants to be called instead, and
+    `prompt` what the question is known by.
 
     It is counted as over just before its last bytes are written, so that whoever has read an answer finds it counted.
     `answered` says that it has been.
@@ -33,9 +37,12 @@ class Completing:
 
     simulation: Simulation
     connection: HttpConnection
-    call: ChatCall
+    call: ChatCall | ResponsesCall
     fault: Fault | None
     created: int
+    prompt: str
+    text: str
+    wanted: list[WantedCall]
     answered: bool = False
 
     async def run(self) -> None:
@@ -44,6 +51,11 @@ class Completing:
         if fault is not None and fault.name == "refuse":
             self._finish()
             self.connection.reset()
+        elif fault is not None and fault.name == "silent":
+            await trio.sleep_forever()
+        elif fault is not None and fault.name == "page":
+            self._finish()
+            await self.connection.answer(200, [("content-type", "text/html")], _PAGE)
         elif fault is not None and fault.name in ("status", "insufficient_quota"):
             await self._refuse(fault)
         elif self.call.stream:
@@ -54,6 +66,8 @@ class Completing:
     def _finish(self) -> None:
         self.answered = True
         self.simulation.end(self.call.model, "ok" if self.fault is None else "faulted")
+        if self.fault is None:
+            self.simulation.prompts.answer(self.prompt, self.simulation.wall_clock())
 
     async def _refuse(self, fault: Fault) -> None:
         self._finish()
@@ -69,8 +83,8 @@ class Completing:
         body = error_body(fault["message"], kind, fault["code"])
         await self.connection.answer(status, json_headers(headers), msgspec.json.encode(body))
 
-    def _writer(self) -> Writer:
-        return Writer(self.simulation.new_id(), self.simulation.model_name, self.created)
+    def _writer(self) -> Writer | ResponsesWriter:
+        return self.call.writer(self.simulation.new_id(), self.simulation.model_name, self.created)
 
     def _headers(self) -> Headers:
         advertised = self.simulation.advertised
@@ -89,25 +103,28 @@ class Completing:
     async def _stream(self) -> None:
         fault, pace = self.fault, self.simulation.pace
         name = fault.name if fault else ""
-        tokens = pieces(self.simulation.brain.answer(self.call.prompts))
+        tokens = [] if self.wanted else pieces(self.text)
         writer = self._writer()
         headers = [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache")]
         await self.connection.begin(200, [*headers, *self._headers()])
-        await self.connection.send(writer.chunk({"role": "assistant", "content": ""}))
+        await self.connection.send(writer.opening())
         wait = fault["seconds"] if fault and name == "slow_first_token" else pace.first_token
-        rate = fault["tokens_per_second"] if fault and name == "slow" else pace.tokens_per_second
+        rate = fault["tokens_per_second"] if fault and name in ("slow", "endless") else pace.tokens_per_second
         breaks_at = math.inf
         if fault is not None and "after_tokens" in fault.parameters:
             breaks_at = min(fault["after_tokens"], len(tokens))  # a shorter answer meets its fault at its end
         await trio.sleep(wait)
         began = trio.current_time()
         sent = 0
-        finish_reason = "stop"
-        for token in tokens:
+        finish_reason = "tool_calls" if self.wanted else "stop"
+        for token in cycle(tokens) if name == "endless" else tokens:
             if sent == breaks_at:
                 break
             await trio.sleep_until(began + sent / rate)
-            await self.connection.send(writer.chunk({"content": token}))
+            await self.connection.send(writer.text(token))
+            sent += 1
+        for data in writer.tool_calls(self.wanted):
+            await self.connection.send(data)
             sent += 1
         if fault is not None and sent == breaks_at:
             if fault.name in ("length", "content_filter"):
@@ -116,20 +133,20 @@ class Completing:
                 return
             else:
                 for token in tokens[sent:]:
-                    await self.connection.send(writer.chunk({"content": token}))
+                    await self.connection.send(writer.text(token))
                 sent = len(tokens)
         if name != "no_done":
             self._finish()
-        await self.connection.send(writer.chunk({}, finish_reason))
-        if self.call.wants_usage and name != "no_usage":
-            prompt_tokens = estimate_prompt(prompt.text for prompt in self.call.prompts)
-            await self.connection.send(writer.usage(prompt_tokens, sent))
+        prompt_tokens = estimate_prompt(prompt.text for prompt in self.call.prompts)
+        usage = (prompt_tokens, sent) if self.call.wants_usage and name != "no_usage" else None
+        for data in writer.ending(finish_reason, usage, "".join(tokens[:sent])):
+            await self.connection.send(data)
         if name == "no_done":
             await trio.sleep_forever()
-        await self.connection.send(DONE)
+        await self.connection.send(writer.done)
         await self.connection.end()
 
-    async def _break(self, fault: Fault, writer: Writer) -> bool:
+    async def _break(self, fault: Fault, writer: Writer | ResponsesWriter) -> bool:
         """Does what the fault says in mid-stream. Says whether the answer goes on after it."""
         connection = self.connection
         match fault.name:
@@ -149,20 +166,20 @@ class Completing:
                 connection.reset()
                 return False
             case "malformed":
-                await connection.send(b'data: {"choices": [{"index": 0, "delta"\n\n')
+                await connection.send(writer.broken())
             case "bad_utf8":
-                await connection.send(b'data: {"choices": [{"index": 0, "delta": {"content": "\xff\xfe"}}]}\n\n')
+                await connection.send(writer.bad_utf8())
             case "wrong_shape":
                 await connection.send(b"data: " + fault["payload"].encode() + b"\n\n")
             case "error_event":
-                await connection.send(event(error_body(fault["message"], "server_error", fault["code"])))
+                await connection.send(writer.error(fault["message"], fault["code"]))
             case "huge_event":
                 await self._send_huge(fault["bytes"], writer)
         await connection.end()
         return False
 
-    async def _send_huge(self, size: int, writer: Writer) -> None:
-        head, _, tail = writer.chunk({"content": "|"}).partition(b"|")
+    async def _send_huge(self, size: int, writer: Writer | ResponsesWriter) -> None:
+        head, _, tail = writer.text("|").partition(b"|")
         await self.connection.send(head)
         while size > 0:
             await self.connection.send(b"x" * min(size, _HUGE_PIECE))
@@ -173,8 +190,7 @@ class Completing:
         """The answer in one piece. Faults of a stream do the like: cut in mid-body, broken bodies, silence."""
         fault, pace = self.fault, self.simulation.pace
         name = fault.name if fault else ""
-        text = self.simulation.brain.answer(self.call.prompts)
-        tokens = pieces(text)
+        tokens = [] if self.wanted else pieces(self.text)
         after = fault.parameters.get("after_tokens") if fault else None
         if name in ("length", "content_filter", "truncate"):
             tokens = tokens[:after]
@@ -182,11 +198,12 @@ class Completing:
         wait = fault["seconds"] if fault and name == "slow_first_token" else pace.first_token
         if fault and name == "stall":
             wait = math.inf if fault["seconds"] is None else fault["seconds"]
-        await trio.sleep(math.inf if name == "keep_alive_only" else wait + len(tokens) / rate)
-        finish_reason = {"length": "length", "content_filter": "content_filter", "truncate": None}.get(name, "stop")
+        await trio.sleep(math.inf if name in ("keep_alive_only", "endless") else wait + len(tokens) / rate)
+        usual = "tool_calls" if self.wanted else "stop"
+        finish_reason = {"length": "length", "content_filter": "content_filter", "truncate": None}.get(name, usual)
         prompt_tokens = estimate_prompt(prompt.text for prompt in self.call.prompts)
         body = self._writer().whole(
-            "".join(tokens), finish_reason, prompt_tokens, len(tokens), with_usage=name != "no_usage"
+            "".join(tokens), self.wanted, finish_reason, prompt_tokens, len(tokens), with_usage=name != "no_usage"
         )
         if fault is not None:
             body = _broken_body(fault, body)

@@ -9,6 +9,8 @@ for that model, without `requests` (or with null) until it is replaced.
 | status | the answer is an error with this status | status, retry_after (none), code (none), message |
 | insufficient_quota | 429 with the code that says the account is empty | |
 | refuse | the connection is reset before any answer | |
+| silent | not even the head of an answer comes | |
+| page | the answer is a page for people, with status 200 | |
 | slow_first_token | the first token comes late | seconds (30) |
 | slow | tokens come slowly | tokens_per_second (1) |
 | stall | the stream falls silent, for ever or for some seconds | after_tokens (5), seconds (for ever) |
@@ -25,6 +27,8 @@ for that model, without `requests` (or with null) until it is replaced.
 | keep_alive_only | comments, and never content | after_tokens (0), interval (0.05 s) |
 | no_usage | a good answer without a usage | |
 | no_done | a good answer, after which the stream stays open and silent | |
+| endless | the answer has no end | tokens_per_second (200) |
+| tool_call | a good answer that wants a tool to be called; see `wanted_tools` | tool, arguments ("{}"), calls (1) |
 
 Without streaming, faults of a stream do the like to the whole answer: see `server`.
 """
@@ -64,6 +68,8 @@ _FORMS: Mapping[str, Mapping[str, Parameter]] = MappingProxyType(
         },
         "insufficient_quota": {},
         "refuse": {},
+        "silent": {},
+        "page": {},
         "slow_first_token": {"seconds": Parameter("seconds", 30.0)},
         "slow": {"tokens_per_second": Parameter("rate", 1.0)},
         "stall": {"after_tokens": _AFTER, "seconds": Parameter("seconds")},
@@ -84,6 +90,12 @@ _FORMS: Mapping[str, Mapping[str, Parameter]] = MappingProxyType(
         "keep_alive_only": {"after_tokens": Parameter("count", 0), "interval": Parameter("seconds", 0.05)},
         "no_usage": {},
         "no_done": {},
+        "endless": {"tokens_per_second": Parameter("rate", 200.0)},
+        "tool_call": {
+            "tool": Parameter("text", required=True),
+            "arguments": Parameter("text", "{}"),
+            "calls": Parameter("count", 1),
+        },
     }
 )
 FAULTS: tuple[str, ...] = tuple(_FORMS)

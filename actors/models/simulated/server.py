@@ -2,9 +2,10 @@
 
 | method and path | |
 |---|---|
-| `POST /v1/chat/completions` | an answer, streamed or whole |
+| `POST /v1/chat/completions`, `POST /v1/responses` | an answer, streamed or whole |
 | `GET /v1/models` | the models it answers to |
 | `GET /health` | `{"status": "ok", "model": NAME}` |
+| `GET /prompts` | what it was asked and when, by digests of prompt and answer; see `prompts` |
 | `GET /faults`, `PUT /faults` | faults that are left and counts of requests, per model name; see `faults` |
 
 It reads no key, and takes requests from whoever reaches it: it belongs on a loopback address.
@@ -13,7 +14,9 @@ It reads no key, and takes requests from whoever reaches it: it belongs on a loo
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -21,20 +24,28 @@ import msgspec
 import structlog
 import trio
 
+from actors.models.simulated.brain import prompt_digest
 from actors.models.simulated.completion import Completing
 from actors.models.simulated.connection import HttpConnection, HttpRequest, RequestTooLarge, json_headers
 from actors.models.simulated.faults import LONGEST_NAME, FaultsRefused
-from actors.models.simulated.forms import error_body, read_chat_call
+from actors.models.simulated.forms import ChatCall, error_body, read_chat_call
+from actors.models.simulated.responses_forms import ResponsesCall, read_responses_call
+from actors.models.simulated.wanted_tools import quoted_tools, wanted_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from actors.models.simulated.simulation import Outcome, Simulation
 
+_READ: Mapping[str, Callable[[bytes], ChatCall | ResponsesCall]] = MappingProxyType(
+    {"/v1/chat/completions": read_chat_call, "/v1/responses": read_responses_call}
+)
 _ALLOWED = {
     "/v1/chat/completions": ("POST",),
+    "/v1/responses": ("POST",),
     "/v1/models": ("GET",),
     "/health": ("GET",),
+    "/prompts": ("GET",),
     "/faults": ("GET", "PUT"),
 }
 
@@ -93,7 +104,7 @@ async def _answer(
     elif request.method not in allowed:
         methods = ", ".join(allowed)
         await _complain(connection, 405, f"{request.path} takes {methods}.", headers=[("allow", methods)])
-    elif request.path == "/v1/chat/completions":
+    elif request.path in ("/v1/chat/completions", "/v1/responses"):
         await _complete(simulation, connection, request, int(wall_clock()))
     elif request.path == "/v1/models":
         names = simulation.models or (simulation.model_name,)
@@ -101,6 +112,8 @@ async def _answer(
         await _reply(connection, 200, {"object": "list", "data": models})
     elif request.path == "/health":
         await _reply(connection, 200, {"status": "ok", "model": simulation.model_name})
+    elif request.path == "/prompts":
+        await _reply(connection, 200, simulation.prompts.report())
     elif request.method == "PUT":
         await _tell(simulation, connection, request)
     else:
@@ -121,9 +134,9 @@ async def _tell(simulation: Simulation, connection: HttpConnection, request: Htt
 
 async def _complete(simulation: Simulation, connection: HttpConnection, request: HttpRequest, created: int) -> None:
     try:
-        call = read_chat_call(request.body)
+        call = _READ[request.path](request.body)
     except ValueError as exc:
-        await _complain(connection, 400, f"The body is not a chat completion's request: {exc}")
+        await _complain(connection, 400, f"The body is not the request that belongs to this path: {exc}")
         return
     if not 1 <= len(call.model) <= LONGEST_NAME:
         await _complain(connection, 400, f"The name of a model has 1 to {LONGEST_NAME} characters.")
@@ -133,7 +146,11 @@ async def _complete(simulation: Simulation, connection: HttpConnection, request:
         await _complain(connection, 404, message, code="model_not_found")
         return
     fault = simulation.begin(call.model)
-    completing = Completing(simulation, connection, call, fault, created)
+    prompts = call.prompts
+    prompt, text = prompt_digest(prompts), quoted_tools(prompts) + simulation.brain.answer(prompts)
+    wanted = wanted_tools(prompts, offered=bool(call.tools), fault=fault, new_id=simulation.new_call_id)
+    simulation.prompts.ask(prompt, text, simulation.wall_clock())
+    completing = Completing(simulation, connection, call, fault, created, prompt, text, wanted)
     outcome: Outcome = "aborted"
     try:
         if not await connection.while_client_stays(completing.run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -10,6 +11,7 @@ import trio
 from actors.models.endpoint import SIMULATED_MODEL
 from actors.models.simulated.brain import Brain
 from actors.models.simulated.faults import Fault, Planned, parse_faults
+from actors.models.simulated.prompts import Prompts
 
 if TYPE_CHECKING:
     import random
@@ -58,7 +60,7 @@ class Simulation:
     """One simulated model's settings and memory. Two of them share nothing.
 
     `models` are the names it answers to, none meaning any. `model_name` is what it calls itself. `rng` is only used
-    for the ids of answers.
+    for the ids of answers. `wall_clock` gives seconds since 1970, for `prompts`: what it was asked, and when.
     """
 
     def __init__(
@@ -70,12 +72,15 @@ class Simulation:
         models: Sequence[str] = (),
         model_name: str = SIMULATED_MODEL,
         advertised: Advertised | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.brain = brain or Brain()
         self.pace = pace or Pace()
         self.models = tuple(models)
         self.model_name = model_name
         self.advertised = advertised
+        self.wall_clock = wall_clock
+        self.prompts = Prompts()
         self._rng = rng
         self._planned: dict[str, Planned] = {}
         self._counts: dict[str, Counts] = {}
@@ -143,6 +148,9 @@ class Simulation:
 
     def new_id(self) -> str:
         return f"chatcmpl-{self._rng.getrandbits(96):024x}"
+
+    def new_call_id(self) -> str:
+        return f"call_{self._rng.getrandbits(96):024x}"
 
     def _counted_as(self, model: str) -> str:
         return model if model in self._counts or len(self._counts) < _MOST_MODELS else OTHERS

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
+from actors.models import gate
 from actors.models.model_call import CallFailed, CallLimits
 from tests.support.models_system import (
     QUICK,
@@ -120,7 +122,7 @@ async def test_an_answer_cut_by_its_length_is_partial_and_no_failure(provider: A
 @pytest.mark.parametrize(
     ("fault", "error_type", "words"),
     [
-        ({"status": 400, "code": "content_filter"}, "content_policy", "content policy"),
+        ({"status": 400, "code": "content_filter"}, "content_policy", "declined"),
         ({"status": 422}, "internal", "could not work with this request"),
     ],
 )
@@ -238,4 +240,28 @@ async def test_the_answer_to_a_retry_pays_it_back(provider: Any):
 
 
 def test_limits_are_those_of_the_product():
-    assert attrs.astuple(CallLimits()) == (3, 20.0, 20.0, 120.0, 300.0)
+    assert attrs.astuple(CallLimits()) == (3, 20.0, 20.0, 120.0, 300.0, 60.0)
+
+
+async def test_who_waits_for_a_turn_is_told_and_after_its_bound_it_is_over(
+    provider: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gate, "NOTICE", 0.05)
+    simulation, url = provider
+    simulation.tell(fails(fault="stall", requests=1))
+    async with models_system(plan(url, ("lead",), in_flight=1)) as site, trio.open_nursery() as nursery:
+        first, heard = Heard(), Heard()
+        nursery.start_soon(partial(site.ended, "lead", observer=first))
+        await first.first_text.wait()
+        result = await site.call("lead", observer=heard, limits=attrs.evolve(QUICK, queue=0.4))
+        assert result.degraded
+        assert (result.facts.kind, result.facts.error_type) == ("rate_limit", "rate_limit")
+        assert result.retry_after > 0
+        assert result.attempts == ()
+        [(what, why, seconds), moved] = heard.events
+        assert (what, why) == ("retrying", "rate_limit")
+        assert seconds > 0
+        assert moved == ("fell_over", "lead", None, "rate_limit")
+        status = await site.status("lead")
+        assert (status.failures, status.waiting, status.traffic.turned_away) == (0, 0, 1)
+        site.caller.tell(CancelCall())

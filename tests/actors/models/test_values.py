@@ -74,12 +74,6 @@ def test_a_request_knows_its_limit_and_its_size():
     assert ChatRequest("m", (), {"max_completion_tokens": 8, "max_tokens": 7}).max_tokens == 8
     assert ChatRequest("m", (), {"max_tokens": True}).max_tokens is None
     assert Usage.estimate(request, "a" * 8).total == 9 + 2
-    assert message.body() == {
-        "role": "assistant",
-        "content": "",
-        "tool_calls": [{"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
-    }
-    assert ChatMessage("tool", "x", tool_call_id="1").body() == {"role": "tool", "content": "x", "tool_call_id": "1"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 import pytest
 
-from actors.protocol import codes
-from actors.protocol.codes import CLOSES, ERRORS, FAILURE_SENTENCES, ErrorCode, ErrorType, Reconnect, close
+from actors.protocol.codes import CLOSES, ERRORS, ErrorCode, Reconnect, close
 
 
 def test_every_error_code_has_status_and_sentence() -> None:
@@ -23,12 +22,6 @@ def test_every_error_code_has_status_and_sentence() -> None:
         "internal": 500,
     }
     assert all(traits.sentence.endswith(".") for traits in ERRORS.values())
-
-
-def test_every_error_type_has_a_sentence() -> None:
-    assert set(FAILURE_SENTENCES) == set(ErrorType)
-    assert FAILURE_SENTENCES[ErrorType.CONFIGURATION] == "AI service configuration needed. Please check setup."
-    assert codes.BUSY_RETRYING == "AI service is busy. Retrying in a moment..."
 
 
 @pytest.mark.parametrize(

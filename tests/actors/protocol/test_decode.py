@@ -17,8 +17,10 @@ from actors.protocol.commands import (
     Heartbeat,
     Hello,
     ListRuns,
+    PauseRun,
     Reconnected,
     Resume,
+    ResumeRun,
     StartRun,
 )
 from actors.protocol.decode import Command, Rejected, _wanted, decode, digest
@@ -75,6 +77,9 @@ def test_a_hello_with_everything() -> None:
         ("ack", {"seq": 2**53 - 1}, Ack(2**53 - 1)),
         ("cancel_run", {"run_id": "r"}, CancelRun("r")),
         ("cancel_run", {"run_id": "r", "agent_name": "Tester"}, CancelRun("r", "Tester")),
+        ("pause_run", {"run_id": "r"}, PauseRun("r")),
+        ("pause_run", {"run_id": "r", "agent_name": "Tester"}, PauseRun("r", "Tester")),
+        ("resume_run", {"run_id": "r"}, ResumeRun("r")),
         ("get_run", {"run_id": "r"}, GetRun("r")),
         ("list_runs", {}, ListRuns()),
         ("list_runs", {"active": False, "cursor": "x", "limit": 1}, ListRuns(active=False, cursor="x", limit=1)),
@@ -339,7 +344,7 @@ def test_a_repeat_has_the_same_digest_however_it_is_written() -> None:
         frame("start_run", {"workflow": "w"}, content=BRIEF + "!"),
         frame("start_run", {"workflow": "v"}, content=BRIEF),
         frame("start_run", {"workflow": "w"}, content=BRIEF, session_id="s"),
-        frame("pause_run", {"workflow": "w"}, content=BRIEF),
+        frame("submit_task", {"workflow": "w"}, content=BRIEF),
     ],
 )
 def test_another_command_has_another_digest(other: str) -> None:

@@ -16,7 +16,7 @@ def refused(document: object, models: tuple[str, ...] = ()) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_can_be_told_and_is_documented(name: str):
-    needs = {"status": 500} if name == "status" else {}
+    needs = {"status": {"status": 500}, "tool_call": {"tool": "look"}}.get(name, {})
     planned = parse_faults({"m": {"fault": name, **needs}})["m"]
     assert planned.fault.name == name
     assert planned.requests is None

@@ -196,7 +196,7 @@ async def test_what_is_wrong_is_said(site: Any):
     for content in (b"{", b"{}", b"[" * 100_000, json.dumps(chat() | {"messages": 5}).encode()):
         answer = await http.post("/v1/chat/completions", content=content)
         assert answer.status_code == 400
-        assert "not a chat completion" in answer.json()["error"]["message"]
+        assert "not the request that belongs" in answer.json()["error"]["message"]
     assert (await http.post("/v1/chat/completions", json=chat(""))).status_code == 400
     missing = await http.get("/v1/nothing?x=1")
     assert missing.status_code == 404

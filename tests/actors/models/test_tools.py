@@ -1,0 +1,104 @@
+"""Tool calls through the whole path: offered, wanted, validated, answered, and never from another endpoint."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import attrs
+import pytest
+
+from actors.models.chat import ChatMessage, Tool, ToolCall
+from actors.models.endpoint import Endpoint
+from actors.models.model_call import ModelCall
+from actors.models.plan import ModelsPlan
+from actors.models.tools import with_ids
+from tests.support import models_system as support
+from tests.support.models_system import NEVER, ONCE, fails, models_system
+
+LOOK = Tool("look", "Looks.", {"type": "object", "properties": {"at": {"type": "string"}}})
+ASKED = ChatMessage("user", 'Find it.\ncall-tool: look {"at": "the sea"}\ncall-tool: look')
+
+
+@pytest.fixture
+async def provider(simulated: Any) -> Any:
+    return await simulated(model_name="test-model")
+
+
+def plan(url: str, api: Any = "chat", *, chain: tuple[str, ...] = ("lead",)) -> ModelsPlan:
+    return ModelsPlan(tuple(Endpoint(name, url, "sk-test-key", name, api=api) for name in chain), (chain,), NEVER)
+
+
+def asking(monkeypatch: pytest.MonkeyPatch, call: ModelCall) -> None:
+    """Has the caller of the system ask this."""
+    monkeypatch.setattr(support, "ModelCall", lambda models, *rest: attrs.evolve(call, models=models))
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_a_loop_over_tools(provider: Any, monkeypatch: pytest.MonkeyPatch, api: Any):
+    simulation, url = provider
+    history: tuple[ChatMessage, ...] = (ChatMessage("system", "You are the Analyst."), ASKED)
+    found = []
+    async with models_system(plan(url, api)) as site:
+        for number in range(3):
+            asking(monkeypatch, ModelCall((), history, "u1", "r1", tools=(LOOK,)))
+            result = await site.call("lead")
+            assert not result.partial
+            if not result.tool_calls:
+                break
+            [call] = result.tool_calls
+            found.append((call.name, call.input))
+            history += (
+                ChatMessage("assistant", result.text or "", result.tool_calls),
+                ChatMessage("tool", f"seen {number}", tool_call_id=call.id),
+            )
+    assert found == [("look", {"at": "the sea"}), ("look", {})]
+    assert "A tool has said: seen 0" in result.text
+    assert "A tool has said: seen 1" in result.text
+    assert result.usage.prompt_tokens > 0
+    assert simulation.counts("lead").ok == 3
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_arguments_that_cannot_be_read_are_data_and_not_a_failure(provider: Any, api: Any):
+    simulation, url = provider
+    async with models_system(plan(url, api)) as site:
+        simulation.tell({"lead": {"fault": "tool_call", "tool": "look", "arguments": '{"at":', "calls": 2}})
+        result = await site.call("lead")
+        assert [call.input for call in result.tool_calls] == [None, None]
+        assert "not a JSON object" in (result.tool_calls[0].problem or "")
+        assert len({call.id for call in result.tool_calls}) == 2
+        assert (await site.status("lead")).failures == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [("", {}), ("{}", {}), ('{"a": 1}', {"a": 1}), ("[1]", None), ("5", None), ("{", None), ("{" * 9999, None)],
+)
+def test_what_arguments_come_to(arguments: str, value: Any):
+    call = ToolCall("1", "look", arguments)
+    assert call.input == value
+    assert (call.problem is None) == (value is not None)
+
+
+def test_ids_that_a_provider_leaves_out_or_gives_twice():
+    given = (ToolCall("", "a", ""), ToolCall("x", "b", ""), ToolCall("x", "c", ""), ToolCall("", "d", ""))
+    calls = with_ids(given, random.Random(1))
+    assert len({call.id for call in calls}) == 4
+    assert all(call.id for call in calls)
+    assert calls[1].id == "x"
+    assert [call.name for call in calls] == ["a", "b", "c", "d"]
+
+
+async def test_no_other_endpoint_goes_on_with_what_one_has_begun(provider: Any, monkeypatch: pytest.MonkeyPatch):
+    simulation, url = provider
+    chain = ("lead", "understudy")
+    async with models_system(plan(url, chain=chain)) as site:
+        simulation.tell(fails("lead"))
+        asking(monkeypatch, ModelCall((), (ASKED,), "u1", "r1", keep_to="lead"))
+        result = await site.call(*chain, limits=ONCE)
+        assert result.degraded
+        assert simulation.counts("understudy").total == 0
+        asking(monkeypatch, ModelCall((), (ASKED,), "u1", "r1", keep_to="understudy"))
+        result = await site.call(*chain)
+        assert (result.target, simulation.counts("lead").total) == ("understudy", 1)
