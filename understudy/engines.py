@@ -31,7 +31,7 @@ from actors.engines.workers import AgentWorker, SearchWorker
 from supervisors import ChildSpec, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -93,7 +93,7 @@ def engine_children(settings: Settings, services: EngineServices) -> list[ChildS
     for plan in plans:
         counts = services.counts[plan.lead.name] = EngineCounts(plan.lead.name)
         specs.append(engine_spec(plan, counts, services.stamps, services.log))
-    return [*specs, _hybrid(settings, services)]
+    return [*specs, _hybrid(settings, services, plans)]
 
 
 def _plan(
@@ -159,15 +159,15 @@ def _creative(settings: Settings, services: EngineServices) -> EnginePlan:
     return _plan(settings, EngineName.CREATIVE, (own.limit, own.queue), lead, ("single_draft", alone))
 
 
-def _hybrid(settings: Settings, services: EngineServices) -> ChildSpec:
+def _hybrid(settings: Settings, services: EngineServices, plans: Sequence[EnginePlan]) -> ChildSpec:
     """A hybrid execution waits for the engines and does nothing itself: as many as the narrowest of them takes."""
     own, name = settings.engines.creative, EngineName.HYBRID.value
-    part = Part(
-        name,
-        None,
-        own.limit,
-        own.queue,
-        lambda _: Hybrid(lambda engine: services.system.ref(path_of(engine))),
-    )
+
+    def lead(leases: Leaseholder) -> Strategy:
+        # An understudy takes what its engine takes, and holds nothing that would have to be given back.
+        checks = {EngineName(plan.lead.name): plan.understudy.strategy(leases).problems for plan in plans}
+        return Hybrid(lambda engine: services.system.ref(path_of(engine)), checks)
+
+    part = Part(name, None, own.limit, own.queue, lead)
     counts, load = EngineCounts(name), Load()
     return ChildSpec(name, lambda: Engine(part, counts, load, services.log), mailbox=MAILBOX, budget=BUDGET)
