@@ -92,6 +92,12 @@ def serve(
 
 async def _serve(settings: Settings, log: FilteringBoundLogger) -> int:
     from understudy.collector import tuned_collector  # noqa: PLC0415 - only here
+
+    with tuned_collector() as collector:
+        return await _run_daemon(settings, log, collector)
+
+
+async def _run_daemon(settings: Settings, log: FilteringBoundLogger, collector: Collector) -> int:
     from understudy.daemon import StartRefused, describe, leave, open_daemon  # noqa: PLC0415 - costs half a second
 
     try:
@@ -100,8 +106,7 @@ async def _serve(settings: Settings, log: FilteringBoundLogger) -> int:
                 log.info("understudy is running", **describe(daemon))
                 if settings.simulated:
                     log.warning("no API key is configured: every answer is SIMULATED, no real model is asked")
-                with tuned_collector() as collector:
-                    await _until_ended(daemon, signals, log, collector)
+                await _until_ended(daemon, signals, log, collector)
     except StartRefused as error:
         _refuse(str(error))
     except SystemFailed as error:
@@ -163,7 +168,9 @@ def run(
     workflow: which workflow does it
     cancel_on_interrupt: cancel the run on Ctrl-C instead of leaving it
     """
-    from understudy.terminal import run_brief  # noqa: PLC0415 - other commands start without it
+    from understudy.terminal import person_at, run_brief  # noqa: PLC0415 - other commands start without it
+
+    person = person_at(input) if sys.stdin.isatty() and sys.stdout.isatty() else None
 
     async def main() -> int:
         return await run_brief(
@@ -175,6 +182,7 @@ def run(
             user_id=user,
             workflow=workflow,
             cancel_on_interrupt=cancel_on_interrupt,
+            person=person,
         )
 
     return _run_client(main)
@@ -212,6 +220,38 @@ def _steer(run_id: str, order: Literal["pause", "resume"], agent: str | None, ur
     async def main() -> int:
         rng = random.Random()
         return await steer_run(url, run_id, order, out=sys.stdout, err=sys.stderr, rng=rng, agent=agent, user_id=user)
+
+    return _run_client(main)
+
+
+@app.command
+def decide(
+    approval_id: str,
+    decision: Literal["approve", "reject", "modify"],
+    feedback: str = "",
+    *,
+    url: Url = DEFAULT_URL,
+    user: str | None = None,
+) -> int:
+    """Decide about an answer that waits for a person; to modify, say what is to be different."""
+    from understudy.terminal import decide_approval  # noqa: PLC0415 - other commands start without it
+
+    async def main() -> int:
+        rng = random.Random()
+        return await decide_approval(
+            url, approval_id, decision, feedback, out=sys.stdout, err=sys.stderr, rng=rng, user_id=user
+        )
+
+    return _run_client(main)
+
+
+@app.command
+def mode(mode: Literal["autopilot", "hitl", "off"], *, url: Url = DEFAULT_URL, user: str | None = None) -> int:
+    """Say who answers: agents (autopilot), agents whose answers a person releases (hitl), or people only (off)."""
+    from understudy.terminal import choose_mode  # noqa: PLC0415 - other commands start without it
+
+    async def main() -> int:
+        return await choose_mode(url, mode, out=sys.stdout, err=sys.stderr, rng=random.Random(), user_id=user)
 
     return _run_client(main)
 

@@ -35,7 +35,7 @@ from understudy.http import build_app
 from understudy.http.sources import Phase, Sources
 from understudy.logs import scrub_text
 from understudy.readiness import Readiness
-from understudy.tree import Parts, daemon_tree, models_plan
+from understudy.tree import Parts, artifacts, daemon_tree, models_plan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -176,6 +176,7 @@ async def open_daemon(
             rate_limits=readiness.rate_limits,
             drain=daemon.ask_to_stop,
             engine_timeout=partial(engine_timeout, settings),
+            artifacts=artifacts(settings),
             scrub=partial(scrub_text, secrets=[m.api_key for m in settings.models.values() if m.api_key]),
         )
         parts = Parts(

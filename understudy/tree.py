@@ -4,6 +4,9 @@
     ├─ storage           the journal
     ├─ models            gates of the endpoints, fallbacks of the chains, the simulated model where one is needed
     ├─ engines           memory, graphs of work, drafts: see understudy/engines.py
+    │  ├─ coordinator    agents, their slots, who waits for one: see understudy/coordination.py
+    │  └─ tasks          dynamic: an actor for each open task
+    ├─ tools             one_for_one, only where there are any: the MCP servers
     ├─ users             dynamic: a context for each active user
     ├─ runs              dynamic: a run, and beneath it its agents
     ├─ gateway           rest_for_one
@@ -22,9 +25,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
 from actors.agents.step import AgentServices
+from actors.artifacts.store import ARTIFACTS, Artifacts
 from actors.engines.asking import ModelAccess
+from actors.engines.memory import Memory
+from actors.engines.routing import EngineName, path_of
 from actors.gateway.admission import Policy as Admission
 from actors.gateway.entrance import EntranceLimits
 from actors.gateway.gateway import gateway_spec
@@ -37,6 +44,8 @@ from actors.models.supervisor import Models
 from actors.operations.pulse import Pulse
 from actors.protocol.connection_events import Limits
 from actors.storage.journal import Journal
+from actors.tools.mcp import McpServer, McpServerSpec, McpTools
+from actors.tools.toolbox import ToolBox
 from actors.users.context import ContextSettings, Services
 from actors.users.users import Users
 from actors.workflows.attempts import AttemptLimits
@@ -44,12 +53,12 @@ from actors.workflows.run import RunServices
 from actors.workflows.runs import Runs
 from runtime import Mailbox, Watchdog
 from supervisors import ChildSpec, Policy, supervise
+from understudy.coordination import COORDINATOR, CoordinationParts, coordination, coordination_children
 from understudy.engines import EngineServices, engine_chains, engine_children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import trio
     from hypercorn.config import Config
     from hypercorn.typing import ASGIFramework
 
@@ -93,14 +102,16 @@ class Parts:
 def daemon_tree(settings: Settings, parts: Parts) -> ChildSpec:
     """The spec of the root."""
     daemon = parts.stamps.id()  # tells a run that its daemon has ended from one whose actor has crashed
+    agents = _agents(settings, parts)
     return supervise(
         "root",
         [
             ChildSpec("storage", lambda: Journal(parts.open_storage), mailbox=Mailbox(65_536)),
             ChildSpec("models", partial(_models, parts, models_plan(settings)), shutdown=FOREVER),
-            _engines(settings, parts),
+            _engines(settings, parts, agents),
+            *_tools(settings, parts),
             ChildSpec("users", partial(_users, settings, parts), mailbox=Mailbox(8192), shutdown=FOREVER),
-            ChildSpec("runs", partial(_runs, settings, parts, daemon), mailbox=Mailbox(8192), shutdown=FOREVER),
+            ChildSpec("runs", partial(_runs, settings, parts, daemon, agents), mailbox=Mailbox(8192), shutdown=FOREVER),
             _gateway(settings, parts),
             _operations(settings, parts),
             ChildSpec("watchdog", Watchdog),
@@ -145,7 +156,7 @@ def _models(parts: Parts, plan: ModelsPlan) -> Models:
     return Models(plan, simulation, parts.log)
 
 
-def _engines(settings: Settings, parts: Parts) -> ChildSpec:
+def _engines(settings: Settings, parts: Parts, agents: AgentServices) -> ChildSpec:
     plan = models_plan(settings)
     services = EngineServices(
         system=parts.system,
@@ -161,7 +172,14 @@ def _engines(settings: Settings, parts: Parts) -> ChildSpec:
         counts=parts.counters.engines,
         log=parts.log,
     )
-    return supervise("engines", engine_children(settings, services))
+    tasks = CoordinationParts(
+        system=parts.system,
+        stamps=parts.stamps,
+        agents=agents,
+        chains=plan.chains,
+        counts=parts.counters.coordination,
+    )
+    return supervise("engines", [*engine_children(settings, services), *coordination_children(settings, tasks)])
 
 
 def _call_limits(settings: Settings) -> CallLimits:
@@ -191,20 +209,25 @@ def _users(settings: Settings, parts: Parts) -> Users:
         workflows=dict(settings.workflows),
         counters=parts.counters,
         silent=parts.silent,
+        coordination=coordination(settings, parts.system, parts.counters.coordination),
     )
     return Users(context, lambda: services)
 
 
-def _runs(settings: Settings, parts: Parts, daemon: str) -> Runs:
+def _agents(settings: Settings, parts: Parts) -> AgentServices:
     plan = models_plan(settings)
-    agents = AgentServices(
+    return AgentServices(
         agents=settings.agents,
         chain=lambda models: _ref(parts, plan.chain_path(models)),
         limits=_call_limits(settings),
         context_tokens=settings.calls.context_tokens,
         rng=parts.system.rng,
         names={name: SIMULATED_MODEL if model.simulated else model.model for name, model in settings.models.items()},
+        box=_box(settings, parts),
     )
+
+
+def _runs(settings: Settings, parts: Parts, daemon: str, agents: AgentServices) -> Runs:
     services = RunServices(
         users=_ref(parts, "/users"),
         journal=_ref(parts, "/storage"),
@@ -212,8 +235,36 @@ def _runs(settings: Settings, parts: Parts, daemon: str) -> Runs:
         agents=agents,
         daemon=daemon,
         limits=AttemptLimits(crashes=settings.runs.attempts, cuts=settings.runs.interruptions),
+        coordinator=_ref(parts, COORDINATOR),
     )
-    return Runs(lambda: services, services.journal, settings.log.seconds)
+    return Runs(lambda: services, services.journal, settings.log.seconds, artifacts(settings))
+
+
+def artifacts(settings: Settings) -> Artifacts:
+    """Where files of runs are kept."""
+    return Artifacts(settings.server.data / ARTIFACTS, most_bytes=settings.runs.artifact_bytes)
+
+
+def _tools(settings: Settings, parts: Parts) -> list[ChildSpec]:
+    """The servers of tools, where there are any."""
+    servers = [
+        McpServerSpec(name, table.command, table.args, table.environment, table.timeout)
+        for name, table in settings.mcp.items()
+    ]
+    specs = [ChildSpec(spec.name, partial(McpServer, spec, parts.log)) for spec in servers]
+    return [supervise("tools", specs)] if specs else []
+
+
+def _box(settings: Settings, parts: Parts) -> ToolBox:
+    return ToolBox(
+        tools={name: tool.definition for name, tool in settings.tools.items()},
+        rounds=settings.runs.tool_rounds,
+        threads=trio.CapacityLimiter(settings.runs.tool_threads),
+        artifacts=artifacts(settings),
+        memory=Memory(_ref(parts, path_of(EngineName.PERFECT_RECALL))),
+        log=parts.log,
+        sources={name: McpTools(_ref(parts, f"/tools/{name}"), name, mcp.timeout) for name, mcp in settings.mcp.items()},
+    )
 
 
 def _gateway(settings: Settings, parts: Parts) -> ChildSpec:

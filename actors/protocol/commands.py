@@ -67,6 +67,7 @@ AttemptNumber = Annotated[int, Meta(ge=1, le=_MOST, description="a whole number,
 WorkStatus = Annotated[
     Literal["running", "completed", "failed"], Meta(description="running, completed or failed")
 ]
+AnyValue = Annotated[object, Meta(description="any JSON value")]
 ErrorText = Annotated[str, Meta(max_length=10_000, description="a text of at most 10,000 characters")]
 
 
@@ -247,7 +248,7 @@ class TaskUpdate:
     task_id: Identifier
     attempt: AttemptNumber
     status: WorkStatus
-    result: object = None
+    result: AnyValue = None
     error: ErrorText = ""
     retry: Switch = False
 

@@ -19,20 +19,25 @@ def run_status(
     steps: Sequence[str],
     done: int,
     content: str = "",
+    conflicts: Mapping[str, Sequence[str]] | None = None,
 ) -> Event:
     """Where a run stands. `done` is how many of `steps` have ended; `progress` is computed from it and nothing else.
+
+    `conflicts` are names of files that several steps have written, with these steps.
 
     ValueError where `done` is below 0 or above the number of steps.
     """
     if not 0 <= done <= len(steps):
         raise ValueError(f"{done} of {len(steps)} steps cannot have ended")
-    metadata = {
+    metadata: dict[str, Any] = {
         "status": status.value,
         "workflow": workflow,
         "steps": list(steps),
         "done": done,
         "progress": 100 * done // len(steps) if steps else 0,
     }
+    if conflicts:
+        metadata["conflicts"] = {name: list(writers) for name, writers in conflicts.items()}
     return Event(
         type=EventType.RUN_STATUS.value,
         id=stamp.id,

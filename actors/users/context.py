@@ -24,7 +24,6 @@ import attrs
 from actors.operations.agents_at_work import AgentsAtWork
 from actors.operations.channels import Channels
 from actors.protocol.codes import ErrorCode
-from actors.protocol.commands import CANCEL_RUN, GET_RUN, LIST_RUNS, PAUSE_RUN, RESUME_RUN, START_RUN
 from actors.protocol.events import with_seq
 from actors.storage.attending import Awake, Wake
 from actors.storage.interface import Record
@@ -32,7 +31,9 @@ from actors.storage.journal import TRIMMED_AT_ONCE, Append, ListState, StorageTr
 from actors.users.arrivals import Arrivals
 from actors.users.continuity import Continuity
 from actors.users.cursor_store import CursorStore
+from actors.users.decisions import Decisions
 from actors.users.devices import Devices
+from actors.users.dispatch import carry_out
 from actors.users.keys import OPEN, runs_of
 from actors.users.messages import (
     Acked,
@@ -49,10 +50,13 @@ from actors.users.messages import (
     Poll,
     Replaced,
     Sync,
+    ToClient,
 )
+from actors.users.modes import Modes
 from actors.users.news import News
 from actors.users.outbox import Entry, Outbox
 from actors.users.run_commands import RunCommands
+from actors.users.task_commands import TaskCommands
 from actors.users.watch import SilenceWatch
 from runtime import Actor, Ended, NotAccepted, Passivated, Refused, Replied, Restarted
 
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     from actors.protocol.stamps import Stamps
     from actors.storage.interface import Position
     from actors.users.silence import SilentFailure
+    from actors.users.task_commands import Coordination
     from actors.workflows.definitions import WorkflowDefinition
     from runtime import Reason, Ref
 
@@ -99,7 +104,7 @@ def _tell_nobody(failure: SilentFailure) -> None:
 
 @attrs.frozen
 class Services:
-    """The others that a context talks to, and where its ids, times and counts go. `silent` hears of silent failures."""
+    """The others that a context talks to, and where ids, times and counts go. `silent` hears of silent failures."""
 
     journal: Ref[Any]
     runs: Ref[Any]
@@ -107,6 +112,7 @@ class Services:
     workflows: dict[str, WorkflowDefinition]
     counters: DaemonCounters
     silent: Callable[[SilentFailure], None] = _tell_nobody
+    coordination: Coordination | None = None
 
 
 @attrs.frozen
@@ -148,13 +154,17 @@ class UserContext(Actor):
         self._released: int | None = None
         """The last seq that was handed to the connections; None until it is known where this incarnation begins."""
         self._active_at = 0.0
+        self.modes = Modes(self)
         self.commands = RunCommands(self)
+        self.decisions = Decisions(self)
+        self.tasks = TaskCommands(self)
         self._at_work = AgentsAtWork()
 
     async def started(self) -> None:
         self._trim()
         self._ask_top()
         self._ask_open()
+        self.modes.ask()
         self._active_at = self.now()
         self.timer("idle", self._settings.idle_after, _LookIdle(), every=self._settings.idle_after)
         self.timer("trim", TRIM_EVERY, _Trim(), every=TRIM_EVERY)
@@ -174,10 +184,10 @@ class UserContext(Actor):
             case Attach():
                 self._active_at = self.now()
                 self._arrivals.attach(message)
-            case Handle(command, client_id, hello_at):
+            case Handle(command, client_id, hello_at, role):
                 if self.continuity.replaced(client_id, hello_at):
                     return Refused(Replaced())
-                return self._handle(command)
+                return self._handle(command, client_id, role)
             case Acked():
                 self._arrivals.acked(message)
             case Poll():
@@ -188,6 +198,8 @@ class UserContext(Actor):
             case AwaitNews(seq, client_id):
                 self.news.wait(seq, client_id, self.defer())
                 self._tell_news()
+            case ToClient(client_id, event):
+                self.devices.deliver_to(client_id, event)
             case Sync():
                 self._answer_when_committed()
             case Detach(ref) | Ended(ref) | Restarted(ref):
@@ -303,6 +315,7 @@ class UserContext(Actor):
         assert entry.outcome is not None
         assert self._released is not None
         self.commands.see(event)
+        self.tasks.see(event)
         ((_, seq),) = entry.outcome.seqs
         if seq > self._released:
             self._released = seq
@@ -375,19 +388,9 @@ class UserContext(Actor):
 
     # --- commands
 
-    def _handle(self, command: Command) -> object:
+    def _handle(self, command: Command, client_id: str, role: str) -> object:
         self._active_at = self.now()
-        match command.type:
-            case type_ if type_ == START_RUN:
-                return self.commands.start(command)
-            case type_ if type_ in {CANCEL_RUN, PAUSE_RUN, RESUME_RUN}:
-                return self.commands.steer(command)
-            case type_ if type_ == GET_RUN:
-                return self.commands.get(command)
-            case type_ if type_ == LIST_RUNS:
-                return self.commands.list(command)
-            case _:
-                return Refused(CommandError(ErrorCode.UNAVAILABLE))
+        return carry_out(self, command, client_id, role)
 
 
 def _is_clean(error: object) -> bool:

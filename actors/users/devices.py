@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from actors.protocol.events import encode
 from actors.users.coverage import Coverage
 from actors.users.device import NOT_YET, Device
 from actors.users.live import LiveTexts
@@ -74,6 +75,7 @@ class Devices:
         device.replay_from = 0
         device.acks_since = NOT_YET
         self._context.watch(message.connection)
+        self._context.tasks.here(device.client_id, message.connection)
 
     def _tell_replaced(self, connection: Ref[Any], times: int) -> None:
         """It has to hear of it, or it would stay open for ever, without an event and without a reason."""
@@ -106,6 +108,13 @@ class Devices:
             if device.connection is not None:
                 # A refusal is counted at the connection's mailbox; the connection sees the missing seq and closes.
                 device.connection.tell(deliver)
+
+    def deliver_to(self, client_id: str, event: Event) -> None:
+        """Send an ephemeral event to this client alone, if it is connected."""
+        device = self._devices.get(client_id)
+        if device is not None and device.connection is not None:
+            deliver = Deliver(self._context.user, encode(event), None, self._context.incarnation, event)
+            device.connection.tell(deliver)
 
     def replayed_from(self) -> int | None:
         """The first event that has to stay in the log because a client is being sent it."""

@@ -11,6 +11,9 @@ RUNS: Final = "run"
 OPEN: Final = "open_run"
 """Space of runs that have not ended: USER/RUN -> the session's id."""
 
+SESSIONS: Final = "session"
+"""Space of sessions: USER/SESSION -> how it stands; one of which nothing was changed has none."""
+
 
 def actor_name(user: str) -> str:
     """The name of a user's context under the users' supervisor: no "/", whatever the user's id holds."""
@@ -24,6 +27,10 @@ def run_key(user: str, run_id: str) -> str:
 def runs_of(user: str) -> str:
     """The prefix of the keys of a user's runs."""
     return f"{quote(user, safe='')}/"
+
+
+def session_key(user: str, session_id: str) -> str:
+    return f"{quote(user, safe='')}/{quote(session_id, safe='')}"
 
 
 def default_session(user: str) -> str:

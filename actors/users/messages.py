@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from actors.gateway.outbound import Out
 from actors.protocol.codes import ErrorCode
 from actors.protocol.commands import Resume
 from actors.protocol.decode import Command
@@ -145,6 +146,20 @@ class Deliver:
     seq: int | None
     incarnation: int = 0
     event: Event | None = None
+    out: Out = attrs.field(init=False, repr=False, eq=False)
+    """The message as it is written: one for all connections."""
+
+    @out.default
+    def _out(self) -> Out:
+        return Out(self.frame, self.seq, event=self.event)
+
+
+@attrs.frozen
+class ToClient:
+    """One ephemeral event for this client alone; nothing happens where it is not connected."""
+
+    client_id: str
+    event: Event
 
 
 @attrs.frozen
@@ -204,12 +219,13 @@ class Handle:
     """A command of this user. Answered with the reply's metadata (a dict), or refused with `CommandError`.
 
     From a connection it names the client and when its hello was heard, and is refused with `Replaced` where a newer
-    one has taken the connection's place.
+    one has taken the connection's place. `role`: what its user may do.
     """
 
     command: Command
     client_id: str = ""
     hello_at: float = 0.0
+    role: str = "user"
 
 
 @attrs.frozen

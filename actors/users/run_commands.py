@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-import msgspec
 from msgspec import UNSET
 
 from actors.protocol.codes import ErrorCode
@@ -14,11 +13,13 @@ from actors.protocol.event_types import RUN_ENDS, EventType, RunStatus
 from actors.protocol.events import Event, caused_by
 from actors.protocol.run_events import run_status
 from actors.storage.interface import PutState
-from actors.storage.journal import FindReply
 from actors.users.keys import OPEN, RUNS, default_session, run_key
 from actors.users.messages import CommandError, Item, OutcomeUnknown
+from actors.users.modes import OFF
+from actors.users.ordering import Ordering
 from actors.users.reading import ReadRun, ReadRuns
 from actors.users.repeats import Repeats
+from actors.users.session_state import Mode
 from actors.workflows.messages import StartRun as StartRunActor
 from actors.workflows.messages import Steer
 from actors.workflows.orders import Order
@@ -31,14 +32,12 @@ if TYPE_CHECKING:
     from actors.protocol.decode import Command
     from actors.storage.interface import Position
     from actors.users.context import UserContext
-    from runtime import Ref
+    from actors.workflows.messages import Decide
 
 READ_WITHIN: Final = 10.0
 START_WITHIN: Final = 30.0
-STEER_WITHIN: Final = 30.0
-"""Seconds in which a run must have recorded an order, crashes and restarts of its actor included."""
 ASK_AGAIN: Final = 0.2
-"""Seconds before the runs' supervisor or a run, which did not take an order, is asked again."""
+"""Seconds before the runs' supervisor, which did not take an order, is asked again."""
 
 
 @attrs.frozen
@@ -56,7 +55,7 @@ class RunCommands:
         self._context = context
         self._active: dict[str, ActiveRun] = {}
         self._known = False
-        self._repeats = Repeats(context)
+        self.repeats = Repeats(context)
 
     @property
     def idle(self) -> bool:
@@ -88,7 +87,7 @@ class RunCommands:
 
     def start(self, command: Command) -> object:
         """Commit the run as accepted, answer, and have it started."""
-        self._repeats.begin(command, self._accept)
+        self.repeats.begin(command, self._accept)
         return None
 
     def _accept(self, command: Command) -> None:
@@ -96,7 +95,7 @@ class RunCommands:
         assert isinstance(body, StartRun)
         record = self._new_run(command, body)
         if isinstance(record, CommandError):
-            self._repeats.settle(command.id, Refused(record))
+            self.repeats.settle(command.id, Refused(record))
         else:
             self._commit(command, record)
 
@@ -112,11 +111,13 @@ class RunCommands:
             return CommandError(ErrorCode.INVALID_FIELDS, details={"fields": fields})
         if session_id != own_session:
             return CommandError(ErrorCode.NOT_FOUND)
-        if not self._known:
+        if not self._known or context.modes.current is None:
             return CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)
         busy = next((run_id for run_id, run in self._active.items() if run.session_id == session_id), None)
         if busy is not None:
             return CommandError(ErrorCode.ALREADY_RUNNING, details={"run_id": busy})
+        if context.modes.current is Mode.OFF:
+            return CommandError(ErrorCode.FORBIDDEN, OFF)
         stamps = context.services.stamps
         return new_record(
             context.user,
@@ -145,20 +146,20 @@ class RunCommands:
         effects = (
             PutState(RUNS, key, encode_record(record)),
             PutState(OPEN, key, record.session_id.encode()),
-            self._repeats.keep(command, answer),
+            self.repeats.keep(command, answer),
         )
         self._active[record.run_id] = ActiveRun(record.session_id, RunStatus.QUEUED)
 
         def committed() -> None:
-            self._repeats.settle(command.id, answer)
+            self.repeats.settle(command.id, answer)
             self._start_actor(record.run_id)
 
         def refused(error: CommandError | OutcomeUnknown) -> None:
             if isinstance(error, OutcomeUnknown):
-                self._repeats.unknown(command.id)
+                self.repeats.unknown(command.id)
             else:
                 del self._active[record.run_id]
-                self._repeats.settle(command.id, Refused(error))
+                self.repeats.settle(command.id, Refused(error))
 
         context.commit(Item(caused_by(event, command.id), effects), committed, refused)
 
@@ -178,25 +179,36 @@ class RunCommands:
 
     def steer(self, command: Command) -> object:
         """Answered with the status as it is, once the order is committed; its effects follow when their time comes."""
-        self._repeats.begin(command, self._steer)
+        self.repeats.begin(command, self._steer)
         return None
 
     def _steer(self, command: Command) -> None:
         body = command.body
         assert isinstance(body, CancelRun | PauseRun | ResumeRun)
         if not self._known:
-            self._repeats.settle(command.id, Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
+            self.repeats.settle(command.id, Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
         elif body.run_id not in self._active:
             self._settle_with_status(command, body.run_id)
         else:
+            run_id = body.run_id
             agent = None if body.agent_name is UNSET else body.agent_name
-            _Steering(self._context, self._repeats, command, body.run_id, ORDERS[type(body)], agent).locate()
+            kept = self.repeats.keep(command, {"run_id": run_id})
+            order = Steer(ORDERS[type(body)], agent, kept, command.id)
+            self.order(command, run_id, order, lambda status: {"run_id": run_id, "status": status})
+
+    def order(self, command: Command, run_id: str, order: Steer | Decide, answer: Callable[[Any], object]) -> None:
+        """Have a run that has not ended carry out an order; `answer` makes the reply of what the run answers."""
+        Ordering(self._context, self.repeats, command, run_id, order, answer).locate()
+
+    def active(self, run_id: str) -> bool | None:
+        """Whether the run has not ended; None while that is not known."""
+        return run_id in self._active if self._known else None
 
     def _settle_with_status(self, command: Command, run_id: str) -> None:
         """The run has ended, or never was: nothing is done, and nothing kept."""
         self._read_run(
             run_id,
-            lambda answer: self._repeats.settle(command.id, answer),
+            lambda answer: self.repeats.settle(command.id, answer),
             lambda run, _: {"run_id": run_id, "status": run["run"]["status"]},
         )
 
@@ -209,7 +221,7 @@ class RunCommands:
         self._read_run(
             body.run_id,
             reply.answer,
-            lambda run, position: {**run, "approvals": [], "epoch": position.epoch, "seq": position.seq},
+            lambda run, position: {**run, "epoch": position.epoch, "seq": position.seq},
         )
         return None
 
@@ -229,8 +241,12 @@ class RunCommands:
             else:
                 answer(shape(shown(stored), position))
 
+        self.read(run_id, read)
+
+    def read(self, run_id: str, tag: Callable[[Replied], None]) -> None:
+        """Have the run's record and the log's top read."""
         query = ReadRun(self._context.user, run_key(self._context.user, run_id))
-        self._context.request(self._context.services.journal, query, READ_WITHIN, tag=read)
+        self._context.request(self._context.services.journal, query, READ_WITHIN, tag=tag)
 
     def list(self, command: Command) -> object:
         body = command.body
@@ -261,55 +277,3 @@ ORDERS: Final[dict[type, Order]] = {
     PauseRun: Order.PAUSE,
     ResumeRun: Order.RESUME,
 }
-
-
-class _Steering:
-    """One order on its way to the run, over crashes of the run's actor: it may be given again."""
-
-    def __init__(
-        self, context: UserContext, repeats: Repeats, command: Command, run_id: str, order: Order, agent: str | None
-    ) -> None:
-        self._context = context
-        self._repeats = repeats
-        self._command = command
-        self._run_id = run_id
-        self._order = Steer(order, agent, repeats.keep(command, {"run_id": run_id}), command.id)
-        self._until = context.now() + STEER_WITHIN
-
-    def locate(self) -> None:
-        """A run that was only just accepted may not have an actor yet."""
-        order = StartRunActor(self._context.user, self._run_id)
-        self._context.request(self._context.services.runs, order, START_WITHIN, tag=self._located)
-
-    def _located(self, replied: Replied) -> None:
-        if replied.error is not None:
-            self._again()
-            return
-        run: Ref[Any] = replied.value
-        self._context.request(run, self._order, START_WITHIN, tag=self._told)
-
-    def _told(self, replied: Replied) -> None:
-        if isinstance(replied.error, Refused):
-            self._repeats.settle(self._command.id, replied.error)
-        elif replied.error is not None:
-            self._again()
-        else:
-            self._repeats.settle(self._command.id, {"run_id": self._run_id, "status": replied.value})
-
-    def _again(self) -> None:
-        if self._context.now() >= self._until:
-            # Perhaps it was recorded. The next repeat begins anew, and finds what was kept, if anything was.
-            self._repeats.settle(self._command.id, Refused(OutcomeUnknown()))
-        else:
-            self._context.later(("steer", self._command.id), ASK_AGAIN, self._look)
-
-    def _look(self) -> None:
-        """The run may have recorded the order and crashed before it could say so: then the answer is kept."""
-        query = FindReply(self._context.user, self._command.id)
-        self._context.request(self._context.services.journal, query, READ_WITHIN, tag=self._looked)
-
-    def _looked(self, replied: Replied) -> None:
-        if replied.error is None and replied.value is not None:
-            self._repeats.settle(self._command.id, msgspec.json.decode(replied.value.reply))
-        else:
-            self.locate()

@@ -13,7 +13,8 @@ import attrs
 from actors.protocol.catalogue import CATALOGUE, USUAL, Failure
 from actors.protocol.codes import ErrorType
 from actors.protocol.event_types import AgentStatus
-from actors.workflows.record import OpenTool
+from actors.workflows.record import OpenTool, Revision
+from actors.workflows.verdict import read_verdict
 
 if TYPE_CHECKING:
     from actors.workflows.messages import Answered
@@ -96,15 +97,69 @@ def used(step: StepRecord, tool_call_id: str) -> StepRecord:
 
 
 def answered(step: StepRecord, answer: Answered) -> StepRecord:
-    """The attempt has given its answer."""
+    """The attempt has given its answer, and it counts."""
+    verdict = None
+    if step.validates:
+        verdict = read_verdict(answer.text, degraded=answer.degraded, partial=answer.partial)
     return attrs.evolve(
         _closed(step),
+        verdict="" if verdict is None else verdict.kind,
+        reason="" if verdict is None else verdict.reason,
+        revision=None,
         status=AgentStatus.COMPLETED.value,
         sentence=f"{step.role} has finished." if not answer.degraded else f"{step.role} could not reach a model.",
         text=answer.text,
         model=answer.model,
         degraded=answer.degraded,
         partial=answer.partial,
+    )
+
+
+def waiting(step: StepRecord, now: float) -> StepRecord:
+    """The attempt's answer is held until somebody decides about it, and the step's clock stands."""
+    return attrs.evolve(
+        step,
+        status=AgentStatus.WAITING_FOR_APPROVAL.value,
+        sentence=f"{step.role} waits for a person to release the answer.",
+        spent=_spent(step, now),
+        began=0.0,
+        tools=(),
+    )
+
+
+def not_released(step: StepRecord, *, in_time: bool) -> StepRecord:
+    """The held answer was rejected, or nobody decided `in_time`: the attempt ends without one."""
+    sentence = (
+        f"The answer of {step.role} was not released."
+        if in_time
+        else f"Nobody released the answer of {step.role} in time."
+    )
+    return attrs.evolve(
+        _closed(step),
+        status=AgentStatus.ERROR.value,
+        sentence=sentence,
+        missing="the person who decides did not release it" if in_time else "nobody released it in time",
+    )
+
+
+def to_revise(step: StepRecord, feedback: str) -> StepRecord:
+    """The held answer is to be written again: the attempt ends, and the step will be begun anew."""
+    text = "" if step.proposal is None else step.proposal.text
+    return attrs.evolve(
+        _closed(step),
+        status="",
+        sentence=f"{step.role} will write the answer again.",
+        revision=Revision(text, feedback),
+    )
+
+
+def not_begun(step: StepRecord, gate: StepRecord) -> StepRecord:
+    """The step is held by the validation `gate`, which has ended without approving."""
+    return attrs.evolve(
+        _closed(step),
+        status=AgentStatus.CANCELLED.value,
+        sentence=f'{step.role} was not asked, because batch "{gate.validates}" was not approved.',
+        missing=f'it was not begun, because batch "{gate.validates}" was not approved',
     )
 
 
@@ -153,4 +208,4 @@ def _with_error(step: StepRecord, error_type: ErrorType, failure: Failure) -> St
 
 
 def _closed(step: StepRecord) -> StepRecord:
-    return attrs.evolve(step, open=False, asked=False, rests=False, tools=())
+    return attrs.evolve(step, open=False, asked=False, rests=False, tools=(), proposal=None)

@@ -1,20 +1,36 @@
 """What a workflow is, before it runs: named steps, the agent of each, and what each waits for.
 
-A definition is checked whole before anything starts. The checks are pure functions that return every problem as a
-sentence, so that the configuration can tell all of them at once, each with the file and line.
+A definition is checked whole before anything starts: see `checks`. What a step waits for by default is in `sequence`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+from actors.workflows.sequence import PREVIOUS, in_sequence
 
-PREVIOUS: tuple[str, ...] = ("<the step before>",)
-"""The default of `depends_on`: the step before in the list. No step can be called this, names have no spaces."""
+OnTimeout: TypeAlias = Literal["reject", "approve", "wait"]
+"""What becomes of an answer about which nobody has decided in time. "wait": there is no such time."""
+
+BRIEF = "brief"
+"""Among the inputs of a step: the client's brief. So no step may be called this."""
+
+
+@attrs.frozen
+class ApprovalPolicy:
+    """When an answer is held until somebody decides about it, and what happens if nobody does.
+
+    Parameters:
+        always: every answer of the step is held; else only where the session's mode says so.
+        within: seconds in which somebody has to decide.
+        on_timeout: what then becomes of it.
+    """
+
+    always: bool = False
+    within: float = 3600.0
+    on_timeout: OnTimeout = "reject"
 
 
 @attrs.frozen
@@ -25,10 +41,19 @@ class StepDefinition:
         name: unique in the workflow.
         agent: the name of the agent that does it.
         mission: what this step asks of the agent beyond the agent's own instructions; may be empty.
-        depends_on: the steps that must have ended before this one starts, whatever became of them. Left out, it is the
-            step before in the list; an empty tuple waits for nothing.
+        depends_on: the steps that must have ended before this one starts, whatever became of them. Left out, it is what
+            stands before it in the list, a step or a whole batch; an empty tuple waits for nothing.
         on_failure: whether the run goes on without this step's answer, or stops.
-        timeout: seconds from the start of the step, all attempts together; None for no limit of its own.
+        timeout: seconds from the start of the step, all attempts together; None for no limit of its own. It does not
+            count while the step is paused, or its answer waits for a decision.
+        batch: the name of the batch that it belongs to. Steps of one batch stand together in the list, and start
+            together unless they say otherwise.
+        scope: what its work may touch, and what not; may be empty.
+        deliverable: what its answer has to be; may be empty.
+        inputs: what the prompt holds: `BRIEF`, and names of steps that it waits for, at any remove; None for all.
+        validates: the name of a batch: this step judges what that batch has delivered. Its answer begins with a line
+            that approves or rejects; what depends on it is not begun unless it approves.
+        approval: when its answer is held until somebody decides.
     """
 
     name: str
@@ -37,17 +62,12 @@ class StepDefinition:
     depends_on: tuple[str, ...] = PREVIOUS
     on_failure: Literal["continue", "stop"] = "continue"
     timeout: float | None = None
-
-
-def in_sequence(steps: Iterable[StepDefinition]) -> tuple[StepDefinition, ...]:
-    """The steps, with `PREVIOUS` replaced by the name of the step before; nothing for the first."""
-    resolved: list[StepDefinition] = []
-    for step in steps:
-        if step.depends_on == PREVIOUS:
-            before = (resolved[-1].name,) if resolved else ()
-            step = attrs.evolve(step, depends_on=before)
-        resolved.append(step)
-    return tuple(resolved)
+    batch: str = ""
+    scope: str = ""
+    deliverable: str = ""
+    inputs: tuple[str, ...] | None = None
+    validates: str = ""
+    approval: ApprovalPolicy = ApprovalPolicy()
 
 
 @attrs.frozen
@@ -63,86 +83,3 @@ class WorkflowDefinition:
     title: str
     steps: tuple[StepDefinition, ...] = attrs.field(converter=in_sequence)
     on_restart: Literal["resume", "fail"] = "resume"
-
-
-def check_workflows(workflows: Iterable[WorkflowDefinition], agents: Collection[str]) -> list[str]:
-    """Every problem of these workflows, each sentence led by the workflow's name."""
-    return [
-        f'workflow "{workflow.name}": {problem}'
-        for workflow in workflows
-        for problem in check_workflow(workflow, agents)
-    ]
-
-
-def check_workflow(workflow: WorkflowDefinition, agents: Collection[str]) -> list[str]:
-    """Every problem of one workflow, in words; `agents` are the names that its steps may use.
-
-    No problem means: at least one step, names unique, agents and dependencies known, no cycle, every step reachable.
-    """
-    if not workflow.steps:
-        return ["it has no steps; give it at least one"]
-    problems: list[str] = []
-    steps: dict[str, StepDefinition] = {}
-    for step in workflow.steps:
-        if step.name in steps:
-            problems.append(f'two steps are named "{step.name}"; names must be unique')
-        steps.setdefault(step.name, step)
-        if step.agent not in agents:
-            known = ", ".join(sorted(agents)) or "none"
-            problems.append(f'step "{step.name}" names the unknown agent "{step.agent}"; known: {known}')
-    for step in workflow.steps:
-        problems.extend(
-            f'step "{step.name}" depends on "{name}", which is no step of this workflow; known: {", ".join(steps)}'
-            for name in dict.fromkeys(step.depends_on)
-            if name not in steps
-        )
-    if len(steps) == len(workflow.steps):  # with two steps of one name, what follows would speak of the wrong one
-        problems.extend(_waiting(steps))
-    return problems
-
-
-def _waiting(steps: Mapping[str, StepDefinition]) -> list[str]:
-    """The cycles among the steps, and the steps that can never start since they wait for what does not end."""
-    # A step stays while something that it waits for stays; one that waits for an unknown step stays in any case.
-    never = _peel(steps, lambda on, left: on in left or on not in steps)
-    problems: list[str] = []
-    named: set[str] = set()
-    for cycle in _cycles(_peel(never, lambda on, left: on in left)):
-        named.update(cycle)
-        problems.append(f"these steps wait for each other: {' → '.join([*cycle, cycle[0]])}")
-    for name, step in never.items():
-        blocking = [on for on in step.depends_on if on in never]
-        if name not in named and blocking:
-            problems.append(f'step "{name}" can never start, because it waits for "{blocking[0]}", which cannot end')
-    return problems
-
-
-def _peel(
-    steps: Mapping[str, StepDefinition], holds: Callable[[str, Mapping[str, StepDefinition]], bool]
-) -> dict[str, StepDefinition]:
-    """What is left when steps that nothing holds are taken away until there are no more of them."""
-    left = dict(steps)
-    before = -1
-    while before != len(left):
-        before = len(left)
-        for name, step in steps.items():
-            if name in left and not any(holds(on, left) for on in step.depends_on):
-                del left[name]
-    return left
-
-
-def _cycles(steps: Mapping[str, StepDefinition]) -> list[list[str]]:
-    """Cycles among steps each of which waits for another; no two share a step, each is in the order of waiting."""
-    cycles: list[list[str]] = []
-    seen: set[str] = set()
-    for start in steps:
-        walk: dict[str, None] = {}
-        name = start
-        while name not in seen and name not in walk:
-            walk[name] = None
-            name = next(on for on in steps[name].depends_on if on in steps)
-        if name in walk:
-            path = list(walk)
-            cycles.append(path[path.index(name) :])
-        seen.update(walk)
-    return cycles

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actors.protocol.agent_events import (
     Attempt,
@@ -13,6 +13,7 @@ from actors.protocol.agent_events import (
     tool_completed,
     tool_executing,
 )
+from actors.protocol.approval_events import approval_request, approval_result
 from actors.protocol.catalogue import CATALOGUE, Failure, fallback, retrying
 from actors.protocol.event_types import AgentStatus, RunStatus, ToolStatus
 from actors.protocol.run_events import run_status
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
     from actors.protocol.events import Event
     from actors.protocol.stamps import Stamps
     from actors.workflows.messages import Answered, FellBack, Retrying, UsedTool, UsingTool, Working, Wrote
-    from actors.workflows.record import OpenTool, RunRecord, StepRecord
+    from actors.workflows.record import Approval, OpenTool, RunRecord, StepRecord
+
+RESULTS: Final = {
+    "approve": "The answer of {role} is released.",
+    "reject": "The answer of {role} is not released.",
+    "modify": "{role} is asked to write the answer again.",
+}
 
 
 def child_name(step: StepRecord) -> str:
@@ -32,8 +39,9 @@ def child_name(step: StepRecord) -> str:
 
 def message_id_of(record: RunRecord, step: StepRecord) -> str:
     """One message for each attempt at a step, the same over restarts of the run's actor; at most 64 characters."""
-    position = next(number for number, other in enumerate(record.steps) if other.name == step.name)
-    return f"{record.run_id}.{position}.{step.attempt}"
+    among, mark = (record.children, "c") if step.parent else (record.steps, "")
+    position = next(number for number, other in enumerate(among) if other.name == step.name)
+    return f"{record.run_id}.{mark}{position}.{step.attempt}"
 
 
 class RunEvents:
@@ -53,6 +61,7 @@ class RunEvents:
             steps=[step.name for step in record.steps],
             done=record.done,
             content=record.sentence,
+            conflicts=record.conflicts,
         )
 
     def agent(self, record: RunRecord, step: StepRecord, status: AgentStatus, sentence: str, **more: Any) -> Event:
@@ -144,6 +153,34 @@ class RunEvents:
             degraded=answer.degraded,
             partial=answer.partial,
             usage=answer.usage,
+            artifact=answer.artifact,
+        )
+
+    def waiting(self, record: RunRecord, step: StepRecord) -> Event:
+        return self.agent(record, step, AgentStatus.WAITING_FOR_APPROVAL, step.sentence)
+
+    def approval_request(self, record: RunRecord, step: StepRecord, approval: Approval, answer: str) -> Event:
+        return approval_request(
+            self._stamps.stamp(),
+            _attempt(record, step),
+            approval_id=approval.approval_id,
+            question=approval.question,
+            message_id=approval.message_id,
+            answer=answer,
+            digest=approval.digest,
+            expires_at=approval.expires_at,
+            on_timeout=approval.on_timeout,
+        )
+
+    def approval_result(self, record: RunRecord, step: StepRecord, approval: Approval) -> Event:
+        return approval_result(
+            self._stamps.stamp(),
+            _attempt(record, step),
+            approval_id=approval.approval_id,
+            decision=approval.decision,
+            by=approval.by,
+            sentence=RESULTS[approval.decision].format(role=step.role or step.agent),
+            feedback=approval.feedback,
         )
 
     def failed(self, record: RunRecord, step: StepRecord, error_type: ErrorType, sentence: str) -> Event:
@@ -157,4 +194,5 @@ def _attempt(record: RunRecord, step: StepRecord) -> Attempt:
         run_id=record.run_id,
         step=step.name,
         attempt=step.attempt,
+        parent=step.parent or None,
     )

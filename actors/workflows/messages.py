@@ -53,6 +53,30 @@ class Steer:
 
 
 @attrs.frozen
+class Decide:
+    """To a run: a decision about an answer that it holds. A `CommandError` if it cannot be taken (any more).
+
+    Answered with the reply to the command, when the decision is committed.
+
+    Attributes:
+        decision: approve, reject or modify.
+        feedback: what a modified answer is to do differently; or why.
+        by: the user_id of who decides.
+        digest: of the text that was decided about, if who decides says so.
+        keep: the reply to the command that brought it, to be committed with it.
+        cause: the id of that command, which the first event that it causes names.
+    """
+
+    approval_id: str
+    decision: str
+    feedback: str
+    by: str
+    digest: str | None = None
+    keep: KeepReply | None = None
+    cause: str | None = None
+
+
+@attrs.frozen
 class Hold:
     """To an agent: make no further call to a model or a tool, and say so with `Held` when you have come to that."""
 
@@ -124,6 +148,28 @@ class UsedTool:
 
 
 @attrs.frozen
+class StartChildAgent:
+    """Asked by an agent, in a call of a tool: have another agent do something. Answered with `ChildAnswered`.
+
+    Refused with a sentence, as text, where there can be no such child.
+    """
+
+    step: str
+    attempt: int
+    tool_call_id: str
+    agent: str
+    mission: str
+
+
+@attrs.frozen
+class ChildAnswered:
+    """A child agent has ended. `text` is None where there is no answer; `sentence` says how it ended."""
+
+    text: str | None
+    sentence: str
+
+
+@attrs.frozen
 class Retrying:
     """From an agent: the model did not answer, and is asked again after `delay` seconds."""
 
@@ -155,7 +201,7 @@ class Working:
 
 @attrs.frozen
 class Answered:
-    """From an agent: the whole answer."""
+    """From an agent: the whole answer. `artifact` is the name of the file in which it is kept."""
 
     step: str
     attempt: int
@@ -165,6 +211,7 @@ class Answered:
     partial: bool
     usage: Usage | None
     duration_ms: int
+    artifact: str | None = None
 
 
 @attrs.frozen

@@ -34,7 +34,7 @@ def held(record: RunRecord, step: StepRecord) -> bool:
 
 def named(record: RunRecord, agent_name: str | None) -> list[StepRecord]:
     """The steps that an order means: all, or those of one agent, by its role, its name or the step's."""
-    return [step for step in record.steps if agent_name in {None, step.role, step.agent, step.name}]
+    return [step for step in record.everything if agent_name in {None, step.role, step.agent, step.name}]
 
 
 def ordered(record: RunRecord, order: Order, agent_name: str | None, cause: str | None) -> RunRecord:
@@ -48,13 +48,14 @@ def ordered(record: RunRecord, order: Order, agent_name: str | None, cause: str 
 
 
 def _of_the_run(record: RunRecord, order: Order, cause: str | None) -> RunRecord:
-    heard = order is not Order.RESUME or _at_rest(record, record.steps)
+    heard = order is not Order.RESUME or _at_rest(record, record.everything)
     record = attrs.evolve(record, cause=_because(record.cause, order, cause) if heard else None)
     if order is Order.CANCEL:
         return attrs.evolve(record, cancelled=True)
     # What was said of single agents before is overruled.
-    steps = tuple(attrs.evolve(step, pause=None, cause=None) for step in record.steps)
-    return attrs.evolve(record, paused=order is Order.PAUSE, steps=steps)
+    for step in record.everything:
+        record = record.put(attrs.evolve(step, pause=None, cause=None))
+    return attrs.evolve(record, paused=order is Order.PAUSE)
 
 
 def _of_an_agent(record: RunRecord, step: StepRecord, order: Order, cause: str | None) -> StepRecord:
@@ -87,7 +88,7 @@ def caused(record: RunRecord, order: Order, step: StepRecord | None = None) -> t
     `step`: whose event it is; None for one of the run. What an order to one agent causes is told by that agent's
     events, or by the run's where those come first.
     """
-    steps = [place for place in record.steps if (place.name == step.name if step is not None else not place.ended)]
+    steps = [place for place in record.everything if (place.name == step.name if step is not None else not place.ended)]
     for cause in (*(place.cause for place in steps), record.cause):
         if cause is not None and cause.order == order:
             return _forgotten(record, cause), cause.command_id
@@ -96,5 +97,7 @@ def caused(record: RunRecord, order: Order, step: StepRecord | None = None) -> t
 
 def _forgotten(record: RunRecord, cause: Cause) -> RunRecord:
     """An order to an agent with several steps stands at each of them."""
-    steps = tuple(attrs.evolve(step, cause=None) if step.cause == cause else step for step in record.steps)
-    return attrs.evolve(record, steps=steps, cause=None if record.cause == cause else record.cause)
+    for step in record.everything:
+        if step.cause == cause:
+            record = record.put(attrs.evolve(step, cause=None))
+    return attrs.evolve(record, cause=None if record.cause == cause else record.cause)

@@ -6,13 +6,17 @@ The record is written with the events that change it, in one commit, so that it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 import msgspec
 
 from actors.protocol.event_types import AGENT_ENDS, AgentStatus, RunStatus
-from actors.workflows.definitions import StepDefinition, WorkflowDefinition
+from actors.protocol.timestamp import format_timestamp
+from actors.workflows.definitions import ApprovalPolicy, StepDefinition, WorkflowDefinition
+
+DECIDED: Final = {"approve": "approved", "reject": "rejected", "modify": "modified"}
+"""What is said of an approval after each decision."""
 
 
 @attrs.frozen
@@ -33,6 +37,61 @@ class OpenTool:
 
 
 @attrs.frozen
+class Proposal:
+    """An answer that is held until somebody decides about it: `answer` is the `Answered` of its agent, as data."""
+
+    approval_id: str
+    answer: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        return str(self.answer["text"])
+
+
+@attrs.frozen
+class Approval:
+    """A decision about one answer, asked for or taken.
+
+    Attributes:
+        message_id: the answer's; `digest`: the SHA-256 of its text, in hex, which the decision is about.
+        expires_at: when nobody may decide any more, in seconds since 1970; None: never.
+        on_timeout: what then becomes of it.
+        decision: the one taken; empty while there is none.
+        by: who took it, or "timeout".
+        cause: the id of the command that took it, until its first event has been said.
+        withdrawn: the attempt ended before anybody decided.
+    """
+
+    approval_id: str
+    step: str
+    attempt: int
+    message_id: str
+    digest: str
+    question: str
+    requested_at: float
+    expires_at: float | None
+    on_timeout: str
+    decision: str = ""
+    feedback: str = ""
+    by: str = ""
+    decided_at: float = 0.0
+    cause: str | None = None
+    withdrawn: bool = False
+
+    @property
+    def open(self) -> bool:
+        return not self.decision and not self.withdrawn
+
+
+@attrs.frozen
+class Revision:
+    """What the next attempt is given besides: the answer that was not released, and what is to be different."""
+
+    text: str
+    feedback: str
+
+
+@attrs.frozen
 class StepRecord:
     """One step: its definition, how often it was tried, how the last attempt stands, and the answer if there is one.
 
@@ -49,6 +108,11 @@ class StepRecord:
         crashes: attempts that ended with a crash of the agent; `cuts`: those that something else cut off.
         cancel: somebody has asked for it to be cancelled.
         cause: of the last order that named this step's agent.
+        proposal: the open attempt's answer, while somebody has to decide about it.
+        revision: what the next attempts are to do better.
+        parent: of a child agent, the step that started it; `parent_call`: the call of a tool in which it did.
+        depth: of a child agent, its level: 1 for those that a step of the workflow has started.
+        verdict: of a step that validates, once it has answered: approved or rejected; `reason`: in its words.
     """
 
     name: str
@@ -58,6 +122,12 @@ class StepRecord:
     depends_on: tuple[str, ...] = ()
     on_failure: str = "continue"
     timeout: float | None = None
+    batch: str = ""
+    scope: str = ""
+    deliverable: str = ""
+    inputs: tuple[str, ...] | None = None
+    validates: str = ""
+    approval: ApprovalPolicy = ApprovalPolicy()
     attempt: int = 0
     began: float = 0.0
     spent: float = 0.0
@@ -78,6 +148,13 @@ class StepRecord:
     degraded: bool = False
     partial: bool = False
     missing: str = ""
+    proposal: Proposal | None = None
+    revision: Revision | None = None
+    verdict: str = ""
+    reason: str = ""
+    parent: str = ""
+    parent_call: str = ""
+    depth: int = 0
 
     @property
     def ended(self) -> bool:
@@ -97,6 +174,9 @@ class RunRecord:
         cancelled: somebody has asked for it to be cancelled; `paused`: to be paused.
         cause: of the last order that meant the whole run.
         ended_at: when it did, in seconds since 1970.
+        approvals: every decision that was asked for, in order.
+        conflicts: names of files that several steps have written, with these steps; known at the end.
+        children: the agents that agents have started, in order; see `children`.
     """
 
     user: str
@@ -115,11 +195,22 @@ class RunRecord:
     paused: bool = False
     cause: Cause | None = None
     ended_at: float = 0.0
+    approvals: tuple[Approval, ...] = ()
+    conflicts: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    children: tuple[StepRecord, ...] = ()
+
+    @property
+    def everything(self) -> tuple[StepRecord, ...]:
+        """The steps of the workflow, and the children."""
+        return (*self.steps, *self.children)
 
     def step(self, name: str) -> StepRecord:
-        return next(step for step in self.steps if step.name == name)
+        return next(step for step in self.everything if step.name == name)
 
     def put(self, changed: StepRecord) -> RunRecord:
+        if changed.parent:
+            children = (changed if child.name == changed.name else child for child in self.children)
+            return attrs.evolve(self, children=tuple(children))
         return attrs.evolve(self, steps=tuple(changed if s.name == changed.name else s for s in self.steps))
 
     @property
@@ -161,6 +252,12 @@ def _step(step: StepDefinition) -> StepRecord:
         depends_on=tuple(step.depends_on),
         on_failure=step.on_failure,
         timeout=step.timeout,
+        batch=step.batch,
+        scope=step.scope,
+        deliverable=step.deliverable,
+        inputs=step.inputs,
+        validates=step.validates,
+        approval=step.approval,
     )
 
 
@@ -173,7 +270,7 @@ def decode_record(stored: bytes) -> RunRecord:
 
 
 def shown(stored: bytes) -> dict[str, Any]:
-    """What `get_run` shows of a stored record: `run` and `steps`, as the metadata of their last events."""
+    """What `get_run` shows of a stored record: `run` and `steps`, as the metadata of their last events, `approvals`."""
     record = decode_record(stored)
     steps = len(record.steps)
     run = {
@@ -185,8 +282,36 @@ def shown(stored: bytes) -> dict[str, Any]:
         "steps": [step.name for step in record.steps],
         "done": record.done,
         "progress": 100 * record.done // steps if steps else 0,
+        **({"conflicts": record.conflicts} if record.conflicts else {}),
     }
-    return {"run": run, "steps": [_shown_step(step) for step in record.steps if step.attempt]}
+    return {
+        "run": run,
+        "steps": [_shown_step(step) for step in record.everything if step.attempt],
+        "approvals": [_shown_approval(record, approval) for approval in record.approvals],
+    }
+
+
+def _shown_approval(record: RunRecord, approval: Approval) -> dict[str, Any]:
+    """One that is open shows the answer itself: who decides has to know what about."""
+    held = record.step(approval.step).proposal
+    values = {
+        "approval_id": approval.approval_id,
+        "step": approval.step,
+        "attempt": approval.attempt,
+        "message_id": approval.message_id,
+        "digest": approval.digest,
+        "content": approval.question,
+        "status": "withdrawn" if approval.withdrawn else DECIDED.get(approval.decision, "open"),
+        "requested_at": format_timestamp(approval.requested_at),
+        "expires_at": None if approval.expires_at is None else format_timestamp(approval.expires_at),
+        "on_timeout": None if approval.expires_at is None else approval.on_timeout,
+        "answer": held.text if held is not None and held.approval_id == approval.approval_id else None,
+        "decision": approval.decision or None,
+        "by": approval.by or None,
+        "feedback": approval.feedback or None,
+        "decided_at": format_timestamp(approval.decided_at) if approval.decision else None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _shown_step(step: StepRecord) -> dict[str, Any]:
@@ -200,5 +325,6 @@ def _shown_step(step: StepRecord) -> dict[str, Any]:
         "error_type": step.error_type or None,
         "degraded": step.degraded or None,
         "partial": step.partial or None,
+        "parent": step.parent or None,
     }
     return {name: value for name, value in values.items() if value is not None}

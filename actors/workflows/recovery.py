@@ -12,8 +12,9 @@ kill -9, a stop of the daemon, a crash of the run's actor or of its supervisor. 
     otherwise                       | what is open is closed as interrupted, and begins again as the next attempt
 
 An attempt that rests before its first call has lost nothing: it stays open, and an agent is started for it again. So a
-paused run comes back as it was, and is not cut as long as all that is open rests so. Of what has ended, nothing is
-done again in any of these cases.
+paused run comes back as it was, and is not cut as long as all that is open rests so. The same goes for an attempt whose
+answer is held until somebody decides: it is in the record, and needs no agent. Of what has ended, nothing is done again
+in any of these cases.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class TakenUp:
 
     Attributes:
         closings: in order.
-        goes_on: steps whose open attempt stays open; each needs an agent.
+        goes_on: steps whose open attempt stays open; each needs an agent, but for those whose answer is held.
         fails: whether the run then ends as failed.
     """
 
@@ -59,23 +60,25 @@ class TakenUp:
 def take_up(record: RunRecord, *, daemon: str, given_up: bool, limits: AttemptLimits) -> TakenUp:
     """What to do with a run that has not ended. `daemon`: an id of this one; `given_up`: see `StartRun`."""
     goes_on = () if given_up else tuple(step for step in record.steps if _stays(record, step))
-    cut = [step for step in record.steps if step.open and step not in goes_on]
+    cut = [step for step in record.everything if step.open and step not in goes_on]
     begun = record.daemon != ""
-    undisturbed = record.status == RunStatus.PAUSED and not cut
+    undisturbed = record.status in {RunStatus.PAUSED, RunStatus.WAITING_FOR_APPROVAL} and not cut
     fails = not record.cancelled and (given_up or (record.on_restart == "fail" and begun and not undisturbed))
     if fails:
-        cut, goes_on = [step for step in record.steps if step.open], ()
+        cut, goes_on = [step for step in record.everything if step.open], ()
     restarted = record.daemon != daemon
     return TakenUp(tuple(_close(record, step, fails, restarted, limits) for step in cut), goes_on, fails)
 
 
 def _stays(record: RunRecord, step: StepRecord) -> bool:
     stopped = record.cancelled or step.cancel
-    return step.open and step.rests and not step.asked and not stopped and held(record, step)
+    rests = step.rests and not step.asked and held(record, step)
+    return step.open and not stopped and (rests or step.proposal is not None)
 
 
 def _close(record: RunRecord, step: StepRecord, fails: bool, restarted: bool, limits: AttemptLimits) -> Closing:
     if step.cancel or record.cancelled:
         return Closing(step, attempts.cancelled(step), None)
-    after = attempts.failed(step, ErrorType.INTERRUPTED) if fails else attempts.cut(step, limits, restarted=restarted)
+    ends = fails or step.parent != ""  # a child is not begun again: whoever wanted it is, and asks for another
+    after = attempts.failed(step, ErrorType.INTERRUPTED) if ends else attempts.cut(step, limits, restarted=restarted)
     return Closing(step, after, ErrorType.INTERRUPTED)

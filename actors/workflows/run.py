@@ -17,24 +17,27 @@ import attrs
 
 from actors.agents.step import AgentStep
 from actors.protocol.catalogue import Failure
-from actors.protocol.codes import ErrorCode, ErrorType
+from actors.protocol.codes import ErrorType
 from actors.protocol.event_types import RUN_ENDS, AgentStatus, RunStatus
 from actors.storage.journal import GetState
 from actors.users.keys import RUNS, run_key
-from actors.users.messages import CommandError, Later
+from actors.users.messages import Later
 from actors.users.producer import Producer
-from actors.workflows import attempts, orders, progress, recovery
+from actors.workflows import approvals, attempts, orders, progress, recovery
+from actors.workflows.assignment import brief_of, material_of, task_of
 from actors.workflows.attempts import AttemptLimits
+from actors.workflows.child_agents import ChildAgents
+from actors.workflows.consolidation import Consolidation, told
 from actors.workflows.events import RunEvents, child_name
 from actors.workflows.messages import (
     Answered,
+    Decide,
     FellBack,
     GaveNoAnswer,
-    GoOn,
     Held,
-    Hold,
     Retrying,
     Situation,
+    StartChildAgent,
     StartOver,
     StartRun,
     Steer,
@@ -44,10 +47,12 @@ from actors.workflows.messages import (
     Working,
     Wrote,
 )
-from actors.workflows.orders import Order
 from actors.workflows.record import decode_record
+from actors.workflows.releases import Releases
 from actors.workflows.run_log import RunLog
-from runtime import ChildEnded, Host, Refused, Replied, Restarted, Spec
+from actors.workflows.steering import Steering, of_an_ended_run
+from actors.workflows.step_slots import StepSlots
+from runtime import ChildEnded, Ended, Host, Replied, Restarted, Spec, TaskEnded
 
 if TYPE_CHECKING:
     from actors.agents.step import AgentServices
@@ -57,10 +62,9 @@ if TYPE_CHECKING:
 
 READ_WITHIN: Final = 30.0
 READ_AGAIN: Final = 0.3
-CANCEL_WITHIN: Final = 5.0
 OF_AN_AGENT: Final = (
     *(Thinking, Wrote, Retrying, FellBack, Working, Held, UsingTool, UsedTool),
-    *(Answered, GaveNoAnswer),
+    *(StartChildAgent, Answered, GaveNoAnswer),
 )
 INTERRUPTED: Final = "This run was interrupted. Please start it again."
 
@@ -76,6 +80,7 @@ class RunServices:
         agents: what agents are given.
         daemon: an id made when the daemon started: what another one had under way was cut by its end.
         limits: how often a step is begun again.
+        coordinator: who grants agents their slots; None: nobody has to.
     """
 
     users: Ref[Any]
@@ -84,6 +89,7 @@ class RunServices:
     agents: AgentServices
     daemon: str
     limits: AttemptLimits = attrs.field(factory=AttemptLimits)
+    coordinator: Ref[Any] | None = None
 
 
 @attrs.frozen
@@ -107,13 +113,17 @@ class Run(Host):
         self._events = RunEvents(services.stamps)
         self._producer = Producer(self, services.users, order.user, emptied=self._all_committed, lost=self._start_over)
         self._log: RunLog | None = None
-        self._stopping: dict[str, AgentStatus] = {}
+        self.stopping: dict[str, AgentStatus] = {}
         """Steps whose agents are being stopped, and as what their attempts will then be closed."""
-        self._holds: dict[str, int] = {}
-        """How often the agent of a step was told to hold."""
-        self._steers: list[tuple[Steer, ReplyTo]] = []
-        """Those that came before the record was read."""
-        self._ending = False
+        self._early: list[tuple[Steer | Decide, ReplyTo]] = []
+        """Orders that came before the record was read."""
+        self._releases = Releases(self, services.journal, services.stamps)
+        self.slots = StepSlots(self, services.coordinator, services.stamps)
+        self._steering = Steering(self)
+        self._consolidation = Consolidation(self, services.agents.box.artifacts)
+        agents = services.agents.agents
+        self.child_agents = ChildAgents(self, agents, self._begin, self._steering.stop_step)
+        self.ending = False
 
     async def started(self) -> None:
         self._producer.open(self._read)
@@ -124,16 +134,21 @@ class Run(Host):
         match message:
             case Replied():
                 message.tag(message)
-            case ChildEnded():
-                self._agent_ended(message)
-            case Steer():
-                self._asked_to_steer(message)
+            case ChildEnded(name=name):
+                self.agent_gone(name)
+            case TaskEnded():
+                self._consolidation.heard(message)
+            case Steer() | Decide():
+                self._ordered(message)
             case Later(call):
                 call()
             case Restarted():
                 self._producer.heard(message)
+                self.slots.heard(message)
+            case Ended():
+                self.slots.heard(message)
             case _StepOverdue(step):
-                self._stop_step(step, AgentStatus.ERROR)
+                self._steering.stop_step(step, AgentStatus.ERROR)
         return None
 
     def inspect(self) -> dict[str, Any]:
@@ -149,7 +164,7 @@ class Run(Host):
         return self.log.record
 
     def _all_committed(self) -> None:
-        if self._ending:
+        if self.ending:
             self.stop("the run has ended")
 
     def _start_over(self) -> None:
@@ -169,8 +184,8 @@ class Run(Host):
             return
         record = None if replied.value is None else decode_record(replied.value)
         if record is None or record.status in RUN_ENDS:
-            for _, reply in self._steers:
-                reply.answer(Refused(CommandError(ErrorCode.NOT_FOUND)) if record is None else record.status)
+            for order, reply in self._early:
+                reply.answer(of_an_ended_run(order, record, self._services.stamps.wall()))
             self.stop("nothing is left to do")
         else:
             agents = self._services.agents.agents
@@ -185,54 +200,83 @@ class Run(Host):
         self._log = RunLog(record, self._events, self._producer, services.stamps)
         for closing in taken.closings:
             self.log.close(closing.before, closing.after, closing.error_type)
-            if closing.after.ended and not taken.fails:
+            if closing.after.ended and not closing.after.parent and not taken.fails:
                 self.log.how_far()
         for step in taken.goes_on:
-            self._start_agent(step)
+            if step.proposal is None:
+                self._start_agent(step)
+        for approval in approvals.waiting(self.record):
+            self._releases.remind(approval)
         if taken.fails:
             self._finish(RunStatus.FAILED, INTERRUPTED)
         elif record.status == RunStatus.QUEUED:
             self.log.status(RunStatus.RUNNING, "Work has begun.")
-        steers, self._steers = self._steers, []
-        for order, reply in steers:
-            self._steer(order, reply)
-        self._go_on()
+        early, self._early = self._early, []
+        for order, reply in early:
+            self._carry_out(order, reply)
+        self.go_on()
 
     # --- steps
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Begin what may begin; end the run if it has ended; say if it has come to rest; offer what came of it."""
-        while not self._ending and (ready := progress.ready(self.record)):
+        self._releases.carry_out()
+        while not self.ending and (ready := progress.ready(self.record)):
             for step in ready:
                 self._begin(step)
-        if not self._ending:
+        if not self.ending:
             ended = progress.verdict(self.record)
             if ended is not None:
-                self._finish(ended, ENDINGS[ended])
+                if self._consolidation.done():
+                    self._finish(ended, progress.ending(self.record, ended) + told(self.record.conflicts))
             elif self.record.status != RunStatus.PAUSED and progress.at_rest(self.record):
                 self.log.status(RunStatus.PAUSED, "Work is paused.")
+            else:
+                self._releases.say()
         self._producer.push()
 
     def _finish(self, status: RunStatus, sentence: str) -> None:
-        self._ending = True
+        self.ending = True
         self.log.finish(status, sentence)
 
     def _begin(self, step: StepRecord) -> None:
         """Open the next attempt, and start its agent, unless the step was cancelled before."""
         step = self.log.begin(step)
+        gate = progress.held_back(self.record, step)
         if step.cancel:
-            self._close(step, attempts.cancelled(step), None)
+            self.close(step, attempts.cancelled(step), None)
+        elif gate is not None:
+            self.close(step, attempts.not_begun(step, gate), None)
         elif step.agent not in self._services.agents.agents:  # since the run was accepted it has left the configuration
             after = attempts.failed(step, ErrorType.CONFIGURATION, Failure.AGENT_MISSING)
-            self._close(step, after, ErrorType.CONFIGURATION)
+            self.close(step, after, ErrorType.CONFIGURATION)
         elif orders.held(self.record, step):
             self._start_agent(self.log.rest(step))
         else:
-            self._set_clock(step)
+            self.set_clock(step)
             self._start_agent(step)
 
     def _start_agent(self, step: StepRecord) -> None:
-        """The actor of an open attempt."""
+        """Have the actor of an open attempt spawned, when there is a slot for it. One that is to rest needs none."""
+        if step.rests:
+            self._spawn(step)
+        else:
+            self.slots.work(step, lambda: self._slot_granted(step.name, step.attempt))
+
+    def _slot_granted(self, name: str, attempt: int) -> None:
+        step = self.record.step(name)
+        if self.listens_to(step, attempt):
+            self._spawn(step)
+        else:
+            self.slots.free(child_name(step))
+
+    def rest_unspawned(self, step: StepRecord) -> None:
+        """For `Steering`: an attempt that waits for a slot is to rest, and so needs none."""
+        self.slots.free(child_name(step))
+        self.cancel_timer(("overdue", step.name))
+        self._spawn(self.log.rest(step))
+
+    def _spawn(self, step: StepRecord) -> None:
         services = self._services.agents
         situation = Situation(
             run=self.ref,
@@ -240,25 +284,30 @@ class Run(Host):
             user=self.record.user,
             step=step.name,
             attempt=step.attempt,
-            mission=step.mission,
-            brief=self.record.brief,
+            mission=task_of(step),
+            brief=brief_of(self.record, step),
             held=step.rests,
         )
-        definition, earlier = services.agents[step.agent], services.earlier(self.record, step)
+        definition = services.agents[step.agent]
+        earlier = material_of(step, services.earlier(self.record, step))
         self.start_child(Spec(child_name(step), lambda: AgentStep(situation, definition, earlier, services)))
 
-    def _set_clock(self, step: StepRecord) -> None:
+    def set_clock(self, step: StepRecord) -> None:
         left = attempts.time_left(step, self._services.stamps.wall())
         if left is not None:
             self.timer(("overdue", step.name), left, _StepOverdue(step.name))
 
-    def _close(self, before: StepRecord, after: StepRecord, error_type: ErrorType | None) -> None:
+    def close(self, before: StepRecord, after: StepRecord, error_type: ErrorType | None) -> None:
         self.log.close(before, after, error_type)
-        self._attempt_over(after)
+        self.attempt_over(after)
 
-    def _attempt_over(self, step: StepRecord) -> None:
+    def attempt_over(self, step: StepRecord) -> None:
+        """For `Releases` too: the attempt has ended, or waits for nothing but a decision."""
         self.cancel_timer(("overdue", step.name))
-        if step.ended:
+        self.child_agents.stop_of(step.name)
+        if step.parent:
+            self.child_agents.attempt_over(step)
+        elif step.ended:
             self.log.how_far()
 
     # --- what agents tell
@@ -268,8 +317,8 @@ class Run(Host):
             return None  # waited in the mailbox while this actor crashed: from an agent that ended with it
         log, record, events = self._log, self.record, self._events
         step = record.step(message.step)
-        if not step.open or step.attempt != message.attempt or step.name in self._stopping:
-            return None  # from an attempt that is closed already, or about to be
+        if not self.listens_to(step, message.attempt):
+            return None
         match message:
             case Thinking():
                 log.where(step, events.thinking(record, step))
@@ -282,98 +331,55 @@ class Run(Host):
             case FellBack():
                 log.where(step, events.fell_back(record, step, message))
             case Held(number=number):
-                self._agent_rests(step, number)
+                self._steering.agent_rests(step, number)
             case UsingTool():
                 log.using(step, message)
             case UsedTool():
                 log.used(step, message)
-            case Answered():
-                log.answered(step, message)
-                self._attempt_over(self.record.step(step.name))
-                self._go_on()
+                self.child_agents.stop_of(step.name, message.tool_call_id)
+            case StartChildAgent():
+                refused = self.child_agents.start(message)
+                self._producer.push()
+                return refused
+            case Answered() if step.proposal is None:
+                self._releases.answered(step, message)
             case GaveNoAnswer(_, _, error_type, failure):
-                self._close(step, attempts.failed(step, error_type, failure), error_type)
-                self._go_on()
+                self.close(step, attempts.failed(step, error_type, failure), error_type)
+                self.go_on()
         self._producer.push()
         return True
 
-    def _agent_ended(self, ended: ChildEnded) -> None:
-        """An agent's actor is gone. If its attempt is still open, it is closed here."""
-        step = next((step for step in self.record.steps if step.open and child_name(step) == ended.name), None)
-        if step is None:
-            return
-        wanted = self._stopping.pop(step.name, None)
+    def listens_to(self, step: StepRecord, attempt: int) -> bool:
+        """Whether this attempt is the open one, and not about to be closed."""
+        return step.open and step.attempt == attempt and step.name not in self.stopping
+
+    def agent_gone(self, name: str) -> None:
+        """An agent's actor is gone, or will not be spawned. If its attempt is still open, it is closed here."""
+        self.slots.free(name)
+        step = next((step for step in self.record.everything if step.open and child_name(step) == name), None)
+        if step is None or (step.proposal is not None and step.name not in self.stopping):
+            return  # what it was for is done, or is held, for somebody to decide
+        wanted = self.stopping.pop(step.name, None)
         if wanted is AgentStatus.CANCELLED:
-            self._close(step, attempts.cancelled(step), None)
+            self.close(step, attempts.cancelled(step), None)
         elif wanted is AgentStatus.ERROR:
-            self._close(step, attempts.failed(step, ErrorType.TIMEOUT, Failure.STEP_TIMEOUT), ErrorType.TIMEOUT)
+            self.close(step, attempts.failed(step, ErrorType.TIMEOUT, Failure.STEP_TIMEOUT), ErrorType.TIMEOUT)
         else:
-            self._close(step, attempts.crashed(step, self._services.limits), ErrorType.INTERRUPTED)
-        self._go_on()
+            self.close(step, attempts.crashed(step, self._services.limits), ErrorType.INTERRUPTED)
+        self.go_on()
 
     # --- orders
 
-    def _asked_to_steer(self, steer: Steer) -> None:
+    def _ordered(self, order: Steer | Decide) -> None:
         reply = self.defer()
         if self._log is None:
-            self._steers.append((steer, reply))
+            self._early.append((order, reply))
         else:
-            self._steer(steer, reply)
-            self._go_on()
+            self._carry_out(order, reply)
+            self.go_on()
 
-    def _steer(self, steer: Steer, reply: ReplyTo) -> None:
-        """Carry out an order. Answered when it is committed, so that no crash undoes it."""
-        before = self.record
-        named = orders.named(before, steer.agent_name)
-        if not named:
-            reply.answer(Refused(CommandError(ErrorCode.NOT_FOUND)))
-            return
-        if self._ending or (steer.agent_name is not None and all(step.ended for step in named)):
-            reply.answer(before.status)
-            return
-        self.log.order(steer, lambda status: void(reply.answer(status)))
-        for step in named:
-            if steer.order is Order.CANCEL:
-                self._stop_step(step.name, AgentStatus.CANCELLED)
-            else:
-                self._hold_or_release(step.name)
-        if before.status == RunStatus.PAUSED and not self.record.cancelled and not progress.at_rest(self.record):
-            self.log.status(RunStatus.RUNNING, "Work goes on.")
-
-    def _hold_or_release(self, name: str) -> None:
-        """Tell an agent at work that it is to rest before its next call, or that it may go on."""
-        step = self.record.step(name)
-        agent = self.child(child_name(step))
-        if not step.open or agent is None:
-            return
-        if orders.held(self.record, step):
-            self._holds[name] = self._holds.get(name, 0) + 1
-            agent.tell(Hold(self._holds[name]))
-            return
-        agent.tell(GoOn())
-        if step.rests:
-            self._set_clock(self.log.release(step))
-
-    def _agent_rests(self, step: StepRecord, number: int) -> None:
-        if orders.held(self.record, step) and not step.rests and number == self._holds.get(step.name):
-            self.cancel_timer(("overdue", step.name))
-            self.log.rest(step)
-            self._go_on()
-
-    def _stop_step(self, name: str, wanted: AgentStatus) -> None:
-        """Stop the step's agent; when it is gone its attempt is closed with `wanted`."""
-        step = self.record.step(name)
-        if step.open and name not in self._stopping:
-            self._stopping[name] = wanted
-            self.stop_child(child_name(step), why="cancelled", within=CANCEL_WITHIN)
-
-
-ENDINGS: Final = {
-    RunStatus.COMPLETED: "The work is done.",
-    RunStatus.FAILED: "The work could not be done. Please start it again.",
-    RunStatus.CANCELLED: "The work was cancelled.",
-}
-
-
-def void(_result: object) -> None:
-    """For callbacks whose result says nothing."""
+    def _carry_out(self, order: Steer | Decide, reply: ReplyTo) -> None:
+        if isinstance(order, Decide):
+            self._releases.decide(order, reply)
+        else:
+            self._steering.carry_out(order, reply)

@@ -15,7 +15,9 @@ from actors.protocol.event_types import AgentStatus, RunStatus
 from actors.protocol.events import caused_by
 from actors.storage.interface import DeleteState, Effect, PutState
 from actors.users.keys import OPEN, RUNS, run_key
-from actors.workflows import attempts, orders, progress
+from actors.workflows import approvals, attempts, orders, progress
+from actors.workflows.children import with_child
+from actors.workflows.events import message_id_of
 from actors.workflows.orders import Order
 from actors.workflows.record import OpenTool, encode_record
 from actors.workflows.sweeping import note_end
@@ -28,11 +30,15 @@ if TYPE_CHECKING:
     from actors.protocol.stamps import Stamps
     from actors.users.producer import Producer
     from actors.workflows.events import RunEvents
-    from actors.workflows.messages import Answered, Steer, UsedTool, UsingTool
-    from actors.workflows.record import RunRecord, StepRecord
+    from actors.workflows.messages import Answered, Decide, Steer, UsedTool, UsingTool
+    from actors.workflows.record import Approval, RunRecord, StepRecord
 
 ORDERS: Final = {RunStatus.PAUSED: Order.PAUSE, RunStatus.CANCELLED: Order.CANCEL}
 """The orders that a `run_status` may come from."""
+
+
+def _nobody() -> None:
+    """Nobody waits for it."""
 
 
 class RunLog:
@@ -64,12 +70,21 @@ class RunLog:
         order = Order.RESUME if goes_on else ORDERS.get(status)
         self._say(self._events.status(self.record), *effects, order=order)
 
+    def child(self, child: StepRecord) -> StepRecord:
+        """An agent has started another."""
+        self.record = with_child(self.record, child)
+        return child
+
     def how_far(self) -> None:
         """A step has ended: how far the run is, unless it ends with it."""
         if progress.verdict(self.record) is None:
             rests = self.record.status == RunStatus.PAUSED and progress.at_rest(self.record)
             sentence = f"{self.record.done} of {len(self.record.steps)} steps are done."
             self.status(RunStatus.PAUSED if rests else RunStatus.RUNNING, sentence)
+
+    def conflicting(self, found: dict[str, tuple[str, ...]]) -> None:
+        """What the run's last status says of files of the same name."""
+        self.record = attrs.evolve(self.record, conflicts=found)
 
     def finish(self, status: RunStatus, sentence: str) -> None:
         """The last that is said."""
@@ -127,12 +142,47 @@ class RunLog:
         self._say(self._events.response(self.record, step, answer))
         self._say(self._events.agent(self.record, step, AgentStatus.COMPLETED, done.sentence, model=answer.model))
 
+    def hold(self, step: StepRecord, answer: Answered) -> Approval:
+        """The whole answer, about which somebody has to decide before it counts."""
+        now = self._stamps.wall()
+        step = self._note(attempts.waiting(step, now))
+        message_id = message_id_of(self.record, step)
+        self.record = approvals.requested(self.record, step, answer, message_id, now)
+        approval = self.record.approvals[-1]
+        self._say(self._events.waiting(self.record, step))
+        self._say(self._events.approval_request(self.record, step, approval, answer.text))
+        return approval
+
+    def decide(self, order: Decide, committed: Callable[[], None] | None = None) -> None:
+        """A decision that counts: recorded, and then to be carried out. `committed` is called when it is."""
+        self.record = approvals.decided(self.record, order, self._stamps.wall())
+        effects = (self._put(), *(() if order.keep is None else (order.keep,)))
+        self._producer.change(self._stamps.id(), effects, committed or _nobody)
+
+    def carry_out(self, step: StepRecord, approval: Approval) -> StepRecord:
+        """What the decision says becomes of the answer; the step as it then is."""
+        assert step.proposal is not None
+        answer = approvals.held_answer(step.proposal)
+        self.record = approvals.caused(self.record, approval)
+        result = self._events.approval_result(self.record, step, approval)
+        self._say(result if approval.cause is None else caused_by(result, approval.cause))
+        if approval.decision == "approve":
+            self.answered(step, answer)
+        elif approval.decision == "modify":
+            after = self._note(attempts.to_revise(step, approval.feedback))
+            self._say(self._events.agent(self.record, step, AgentStatus.CANCELLED, after.sentence))
+        else:
+            after = self._note(attempts.not_released(step, in_time=approval.by != approvals.BY_TIMEOUT))
+            self._say(self._events.agent(self.record, step, AgentStatus.ERROR, after.sentence))
+        return self.record.step(step.name)
+
     def close(self, before: StepRecord, after: StepRecord, error_type: ErrorType | None) -> None:
         """The end of an attempt without an answer: with `error_type` as an error, without as cancelled."""
         for tool in before.tools:
             self._note(attempts.used(self.record.step(before.name), tool.tool_call_id))
             self._say(self._events.tool_cut_off(self.record, before, tool))
         self._note(after)
+        self.record = approvals.withdrawn(self.record)
         if error_type is None:
             event = self._events.agent(self.record, before, AgentStatus.CANCELLED, after.sentence)
             self._say(event, order=Order.CANCEL, step=before)

@@ -15,15 +15,16 @@ from actors.users.keys import OPEN
 from actors.users.messages import Later
 from actors.workflows.messages import StartRun, Steer, SteerAll
 from actors.workflows.run import Run, RunServices
-from actors.workflows.sweeping import AT_ONCE, EndedRuns, forgetting
-from runtime import Mailbox, Reason, Ref, Replied
+from actors.workflows.sweeping import AT_ONCE, EndedRuns, forgetting, remove_artifacts
+from runtime import Mailbox, Reason, Ref, Replied, TaskEnded
 from supervisors import ChildSpec, DynamicSupervisor, Intensity, Restart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actors.artifacts.store import Artifacts
     from actors.workflows.orders import Order
-    from runtime import ReplyTo
+    from runtime import ActorTask, ReplyTo
 
 RUN_BUDGET: Final = Intensity(3, 60.0)
 RUN_MAILBOX: Final = Mailbox(8192)
@@ -55,14 +56,19 @@ class Runs(DynamicSupervisor):
         services: what each run is given; called when a run starts.
         journal: where open runs are listed.
         keep: seconds for which the record of a run is kept after its end.
+        artifacts: the files of runs, which go with the records; None: there are none.
     """
 
     budget = RUN_BUDGET
 
-    def __init__(self, services: Callable[[], RunServices], journal: Ref[Any], keep: float) -> None:
+    def __init__(
+        self, services: Callable[[], RunServices], journal: Ref[Any], keep: float, artifacts: Artifacts | None = None
+    ) -> None:
         self._services = services
         self._journal = journal
         self._keep = keep
+        self._artifacts = artifacts
+        self._removal: tuple[ActorTask, Callable[[BaseException | None], None]] | None = None
         self._orders: dict[str, StartRun] = {}
         self._given_up: set[str] = set()
         """Runs that failed too often, until they are closed."""
@@ -82,6 +88,10 @@ class Runs(DynamicSupervisor):
                 message.tag(message)
             case Later(call):
                 call()
+            case TaskEnded(task, error=error) if self._removal is not None and task is self._removal[0]:
+                _, then = self._removal
+                self._removal = None
+                then(error)
             case _:
                 return await super().receive(message)
         return None
@@ -166,9 +176,22 @@ class Runs(DynamicSupervisor):
             if replied.error is not None or not replied.value:
                 self._sweep_later(SWEEP_EVERY)
                 return
-            more = len(replied.value) == AT_ONCE
-            order = Append((forgetting(replied.value, stamps.id()),))
-            self.request(self._journal, order, SWEEP_WITHIN, tag=lambda reply: forgotten(reply, more))
+            ended = replied.value
+
+            def removed(error: BaseException | None) -> None:
+                if isinstance(error, OSError):  # the disk's trouble: the records stay, and with them what to remove
+                    self._sweep_later(SWEEP_EVERY)
+                    return
+                if error is not None:
+                    raise error
+                order = Append((forgetting(ended, stamps.id()),))
+                self.request(self._journal, order, SWEEP_WITHIN, tag=lambda r: forgotten(r, len(ended) == AT_ONCE))
+
+            # Files first: after a crash in between the record still says that there is something to remove.
+            if self._artifacts is None:
+                removed(None)
+            else:
+                self._removal = self.start_in_thread(remove_artifacts, self._artifacts, ended), removed
 
         self.request(self._journal, EndedRuns(stamps.wall() - self._keep), SWEEP_WITHIN, tag=found)
 

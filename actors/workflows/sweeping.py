@@ -1,12 +1,13 @@
 """When records of runs are forgotten: as long after the end of the run as the log keeps events.
 
 An index of ended runs by time, written in the commit that ends a run, makes a sweep short, however many runs there are:
-it reads a page of the oldest, and no record. Pure, but for the query.
+it reads a page of the oldest, and no record. Pure, but for the query, and for the files that go with the records.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 import attrs
 
@@ -14,6 +15,7 @@ from actors.storage.interface import DeleteState, PutState, Record
 from actors.users.keys import RUNS
 
 if TYPE_CHECKING:
+    from actors.artifacts.store import Artifacts
     from actors.storage.interface import Storage
 
 ENDED: Final = "ended_run"
@@ -33,6 +35,13 @@ def forgetting(ended: list[str], change_id: str) -> Record:
         effect for key in ended for effect in (DeleteState(RUNS, key.partition("/")[2]), DeleteState(ENDED, key))
     ]
     return Record(change_id, None, (), tuple(effects))
+
+
+def remove_artifacts(artifacts: Artifacts, ended: list[str]) -> None:
+    """Remove the files of these runs, given as keys of the index. Blocks; raises OSError."""
+    for key in ended:
+        user, _, run_id = key.partition("/")[2].partition("/")
+        artifacts.remove(unquote(user), run_id)
 
 
 def _digits(time: float) -> str:

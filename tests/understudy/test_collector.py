@@ -7,28 +7,35 @@ import sys
 
 SCRIPT = """
 import gc
-from understudy.collector import THRESHOLDS, tuned_collector
+from understudy.collector import AT_LEAST, EACH_TASK, THRESHOLDS, tuned_collector
+
+def grow(objects):
+    kept = []
+    for _ in range(objects // 50_000):
+        kept += [[] for _ in range(50_000)]
+        gc.collect(1)
+    return kept
 
 before = gc.get_threshold()
 with tuned_collector() as collector:
     assert gc.get_threshold() == THRESHOLDS
     frozen = gc.get_freeze_count()
     assert frozen > 1000
-    kept = [[] for _ in range(50_000)]
-    gc.collect(1)
+    kept = grow(50_000)
     assert gc.get_freeze_count() >= frozen + 50_000, "survivors are frozen"
-    assert not collector.has_grown, "little growth is no reason to look"
-    kept += [[] for _ in range(500_000)]
-    gc.collect(1)
-    assert collector.has_grown
+    assert not collector.has_grown(0), "little growth is no reason to look"
+    kept += grow(500_000)
+    assert not collector.has_grown(500_000 // EACH_TASK), "nor is what tasks account for"
+    kept += grow(500_000)
+    assert collector.has_grown(500_000 // EACH_TASK)
     for each in kept:
         each.append(each)  # cycles, frozen before they became garbage
     del kept, each
     gc.collect()
-    assert gc.get_freeze_count() > 500_000, "what is frozen is not looked at"
-    collector.look_at_all()
-    assert gc.get_freeze_count() < 500_000, "a look at everything finds frozen cycles"
-    assert not collector.has_grown
+    assert gc.get_freeze_count() > 1_000_000, "what is frozen is not looked at"
+    collector.look_at_all(0)
+    assert gc.get_freeze_count() < AT_LEAST, "a look at everything finds frozen cycles"
+    assert not collector.has_grown(0)
 assert gc.get_threshold() == before
 assert gc.get_freeze_count() == 0
 assert not gc.callbacks

@@ -74,6 +74,8 @@ def read(text: str, kind: Any) -> Any:
     plain_kind = _plain(kind)
     if get_origin(plain_kind) is tuple:
         return [read(part.strip(), get_args(plain_kind)[0]) for part in text.split(",") if part.strip()]
+    if plain_kind is bool:
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
     try:
         return plain_kind(text) if plain_kind in {int, float} else text
     except ValueError:

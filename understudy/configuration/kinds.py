@@ -69,6 +69,12 @@ def text_of_form(value: Any, form: Form) -> str:
     return value
 
 
+def truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UnfitError("true or false")
+    return value
+
+
 def integer(value: Any, bounds: Range) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not bounds.low <= value <= bounds.high:
         raise UnfitError(bounds.describe("a whole number"))

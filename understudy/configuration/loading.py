@@ -15,6 +15,7 @@ from understudy.configuration.files import FileSource, parse, read
 from understudy.configuration.flags import lay_flags
 from understudy.configuration.settings import Settings, check, settle
 from understudy.configuration.structure import Problem, line, structure
+from understudy.configuration.tools import find_tools
 from understudy.configuration.view import Line, lines
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 FILE = "understudy.toml"
 """The file that is read from the working directory where none is named."""
+SHIPPED = ("default.toml", "workflows/remediation.toml", "workflows/review.toml")
+"""The shipped configuration: every key with its default, and two more workflows with their agents."""
 
 
 @attrs.frozen
@@ -50,10 +53,12 @@ def load(*, file: Path | None, environ: Mapping[str, str], flags: Mapping[str, o
         flags: values of flags.FLAGS by name, `{"port": 12000}`; None stands for a flag that was not given.
 
     Raises ConfigurationError, and nothing else, with a line for each problem. Where the TOML itself is broken, that is
-    the only problem told. Reads files and may look up `localhost`; call it before trio starts.
+    the only problem told. Reads files, imports the modules of tools and may look up `localhost`; call it before trio
+    starts.
     """
     layers = sources.Layers()
-    layers.lay(parse(_shipped(), "default.toml"), lambda _: sources.DEFAULT)
+    for name in SHIPPED:
+        layers.lay(parse(_shipped(name), name), lambda _: sources.DEFAULT)
     lay_shared(environ, layers)
     path = Path(FILE) if file is None else file
     text = read(path, required=file is not None)
@@ -65,16 +70,16 @@ def load(*, file: Path | None, environ: Mapping[str, str], flags: Mapping[str, o
     if isinstance(document, list):
         raise ConfigurationError([*_told(document, layers), *problems])
     settings, derived = settle(document)
-    problems = [*_told(list(check(settings)), layers), *problems]
+    found = find_tools(document)
+    settings = attrs.evolve(settings, tools=found.tools, mcp=document.mcp)
+    problems = [*_told([*check(settings), *found.problems], layers), *problems]
     if problems:
         raise ConfigurationError(problems)
-    return Configuration(settings=settings, origins={**layers.origins, **derived})
+    return Configuration(settings=settings, origins={**layers.origins, **found.derived, **derived})
 
 
-def _shipped() -> str:
-    return (
-        importlib.resources.files(__package__ or "understudy.configuration").joinpath("default.toml").read_text("utf-8")
-    )
+def _shipped(name: str) -> str:
+    return importlib.resources.files("understudy.configuration").joinpath(name).read_text("utf-8")
 
 
 def _told(problems: list[Problem], layers: sources.Layers) -> list[str]:

@@ -8,17 +8,17 @@ import attrs
 
 from actors.agents.definitions import GENERAL_DEGRADED, AgentDefinition
 from actors.workflows.checks import check_workflow
-from actors.workflows.definitions import ApprovalPolicy, StepDefinition, WorkflowDefinition
-from actors.workflows.sequence import PREVIOUS
 from understudy.configuration import binding
 from understudy.configuration.errors import suggestion
 from understudy.configuration.kinds import PLACEHOLDER_KEY, shown
 from understudy.configuration.sources import Path, Source
 from understudy.configuration.structure import Problem
+from understudy.configuration.workflow_tables import workflow_definition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from actors.workflows.definitions import WorkflowDefinition
     from understudy.configuration.engine_tables import EngineSettings
     from understudy.configuration.tables import (
         AgentTable,
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
         MonitoringSettings,
         RunSettings,
         ServerSettings,
+        TaskSettings,
         UserSettings,
-        WorkflowTable,
+        WorkerSettings,
     )
+    from understudy.configuration.tool_tables import McpTable, ToolSettings
+    from understudy.configuration.workflow_tables import ApprovalSettings
 
 PUBLIC_ENDPOINT = "https://api.openai.com/v1"
 """Where a key without a base URL belongs. Written out, since the client library would look at the environment again."""
@@ -77,13 +80,18 @@ class Settings:
     log: LogSettings
     users: UserSettings
     runs: RunSettings
+    approvals: ApprovalSettings
     monitoring: MonitoringSettings
     calls: CallSettings
     fallback: FallbackSettings
     engines: EngineSettings
+    tasks: TaskSettings
+    workers: WorkerSettings
     models: Mapping[str, ModelSettings]
     agents: Mapping[str, AgentDefinition]
     workflows: Mapping[str, WorkflowDefinition]
+    tools: Mapping[str, ToolSettings] = attrs.field(factory=dict)
+    mcp: Mapping[str, McpTable] = attrs.field(factory=dict)
 
     @property
     def simulated(self) -> bool:
@@ -99,19 +107,26 @@ def settle(document: Document) -> tuple[Settings, dict[Path, Source]]:
         name: default if name == "default" else _endpoint(name, table, default, derived)
         for name, table in document.models.items()
     }
+    agents = {name: _agent(name, table) for name, table in document.agents.items()}
     settings = Settings(
         server=document.server,
         connections=document.connections,
         log=document.log,
         users=document.users,
         runs=document.runs,
+        approvals=document.approvals,
         monitoring=document.monitoring,
         calls=document.calls,
         fallback=document.fallback,
         engines=document.engines,
+        tasks=document.tasks,
+        workers=document.workers,
         models=models,
-        agents={name: _agent(name, table) for name, table in document.agents.items()},
-        workflows={name: _workflow(name, table, document.runs, derived) for name, table in document.workflows.items()},
+        agents=agents,
+        workflows={
+            name: workflow_definition(name, table, agents, document.approvals, document.runs.on_restart, derived)
+            for name, table in document.workflows.items()
+        },
     )
     return settings, derived
 
@@ -136,6 +151,7 @@ def check(settings: Settings) -> Iterator[Problem]:
         ("models", settings.models),
         ("agents", settings.agents),
         ("workflows", settings.workflows),
+        ("tools", settings.tools),
     ):
         yield from _alike(section, names)
     for name, agent in settings.agents.items():
@@ -182,26 +198,11 @@ def _agent(name: str, table: AgentTable) -> AgentDefinition:
         temperature=table.temperature,
         max_tokens=table.max_tokens,
         degraded=GENERAL_DEGRADED if table.degraded is None else table.degraded,
+        tools=tuple(dict.fromkeys(table.tools)),
+        capabilities=table.capabilities,
+        max_concurrent_tasks=table.max_concurrent_tasks,
+        approval=table.approval,
     )
-
-
-def _workflow(name: str, table: WorkflowTable, runs: RunSettings, derived: dict[Path, Source]) -> WorkflowDefinition:
-    steps = tuple(
-        StepDefinition(
-            name=step.name,
-            agent=step.agent,
-            mission=step.mission,
-            depends_on=PREVIOUS if step.depends_on is None else step.depends_on,
-            on_failure=step.on_failure,
-            timeout=step.timeout,
-        )
-        for step in table.steps
-    )
-    on_restart = table.on_restart
-    if on_restart is None:
-        on_restart = runs.on_restart
-        derived["workflows", name, "on_restart"] = Source("derived", "as runs.on_restart")
-    return WorkflowDefinition(name=name, title=table.title, steps=steps, on_restart=on_restart)
 
 
 def _alike(section: str, names: Collection[str]) -> Iterator[Problem]:

@@ -39,6 +39,7 @@ def line(problem: Problem, layers: Layers) -> str:
 
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    converter.register_structure_hook(bool, lambda value, _: kinds.truth(value))
     converter.register_structure_hook(str, lambda value, _: kinds.text(value))
     converter.register_structure_hook(pathlib.Path, lambda value, _: kinds.directory(value))
     converter.register_structure_hook_func(

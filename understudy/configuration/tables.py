@@ -10,6 +10,8 @@ import attrs
 
 from understudy.configuration.engine_tables import EngineSettings
 from understudy.configuration.kinds import FILLED, KEY, NAMED, ORIGIN, TITLE, URL, Range
+from understudy.configuration.tool_tables import McpTable, ToolTable
+from understudy.configuration.workflow_tables import ApprovalSettings, WorkflowTable
 
 Count = Annotated[int, Range(1, 1_000_000_000)]
 Seconds = Annotated[float, Range(0.01, 86_400, "seconds")]
@@ -76,6 +78,28 @@ class RunSettings:
     on_restart: Literal["resume", "fail"]
     attempts: Annotated[int, Range(1, 1_000)]
     interruptions: Annotated[int, Range(1, 1_000_000)]
+    tool_rounds: Annotated[int, Range(1, 1_000)]
+    tool_threads: Annotated[int, Range(1, 1_000)]
+    artifact_bytes: Annotated[int, Range(1, 1_073_741_824, "bytes")]
+
+
+@attrs.frozen
+class TaskSettings:
+    """`[tasks]`: how long and how often a task is tried, and for how long it is kept."""
+
+    timeout: Seconds
+    attempts: Annotated[int, Range(1, 1_000)]
+    queue: Annotated[float, Range(0.01, 31_536_000, "seconds")]
+    keep: Annotated[float, Range(1, 31_536_000, "seconds")]
+    sweep: Seconds
+    open_per_user: Count
+
+
+@attrs.frozen
+class WorkerSettings:
+    """`[workers]`: agents at the end of a connection."""
+
+    offline_after: Seconds
 
 
 @attrs.frozen
@@ -130,27 +154,10 @@ class AgentTable:
     temperature: Annotated[float, Range(0, 2)] | None = None
     max_tokens: Count | None = None
     degraded: Text | None = None
-
-
-@attrs.frozen
-class StepTable:
-    """One of the `steps` of a workflow. Without `depends_on` it follows the step before it in the list."""
-
-    name: Name
-    agent: Name
-    mission: str = ""
-    depends_on: tuple[Name, ...] | None = None
-    on_failure: Literal["continue", "stop"] = "continue"
-    timeout: Seconds | None = None
-
-
-@attrs.frozen
-class WorkflowTable:
-    """`[workflows.NAME]`."""
-
-    title: Annotated[str, TITLE]
-    steps: tuple[StepTable, ...]
-    on_restart: Literal["resume", "fail"] | None = None
+    tools: tuple[Name, ...] = ()
+    capabilities: tuple[Name, ...] = ()
+    max_concurrent_tasks: Annotated[int, Range(1, 100_000)] = 100
+    approval: bool = False
 
 
 @attrs.frozen
@@ -162,10 +169,15 @@ class Document:
     log: LogSettings
     users: UserSettings
     runs: RunSettings
+    approvals: ApprovalSettings
     monitoring: MonitoringSettings
     calls: CallSettings
     fallback: FallbackSettings
     engines: EngineSettings
+    tasks: TaskSettings
+    workers: WorkerSettings
     models: dict[str, ModelTable]
     agents: dict[str, AgentTable]
     workflows: dict[str, WorkflowTable]
+    tools: dict[str, ToolTable] = attrs.field(factory=dict)
+    mcp: dict[str, McpTable] = attrs.field(factory=dict)

@@ -74,12 +74,12 @@ def as_toml(lines: Iterable[Line]) -> str:
 
 
 def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The values below, those of named tables without their `name`, which is in the path already."""
+    """The values below; those of named tables without their `name`, which is in the path, and what no file can say."""
     if path[:1] == ("workflows",) and path[-1] == "steps":
         yield path, [_step(step) for step in value]
     elif attrs.has(type(value)):
         for field in attrs.fields(type(value)):
-            if field.name != "name":
+            if field.name not in {"name", "definition"}:
                 yield from _leaves(getattr(value, field.name), (*path, field.name))
     elif isinstance(value, dict):
         for name, inner in value.items():
@@ -89,7 +89,11 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
 
 
 def _step(step: Any) -> dict[str, Any]:
-    return {key: value for key, value in attrs.asdict(step).items() if value is not None and value != ""}
+    values = attrs.asdict(step)
+    policy = values.pop("approval")
+    values |= {"approval": policy["always"], "approval_timeout": policy["within"]}
+    values["approval_on_timeout"] = policy["on_timeout"]
+    return {key: value for key, value in values.items() if value is not None and value != ""}
 
 
 def _line(path: tuple[str, ...], value: Any, origins: Mapping[Path, Source]) -> Line:
@@ -136,6 +140,8 @@ def _toml(value: Any) -> str:
         return "[\n" + "".join(f"    {item},\n" for item in inner) + "]" if lined else f"[{', '.join(inner)}]"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, bool):
+        return str(value).lower()
     return repr(value)
 
 

@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders
 
-from understudy.http import description, drain, engines, later, pages, polling, probes, runs, supervisors, websockets
+from understudy.http import (
+    agents,
+    artifacts,
+    description,
+    drain,
+    engines,
+    later,
+    pages,
+    polling,
+    probes,
+    runs,
+    supervisors,
+    tasks,
+    websockets,
+)
 from understudy.http.failures import exception_handlers
 
 if TYPE_CHECKING:
@@ -54,7 +68,7 @@ def build_app(sources: Sources) -> ASGIFramework:
 
 def _described(sources: Sources) -> list[HTTPRouteHandler]:
     """The routes that stand in the OpenAPI document. Made anew for each application: they belong to one."""
-    parts = (probes, supervisors, polling, runs, websockets, drain, engines)
+    parts = (probes, supervisors, polling, runs, websockets, drain, engines, artifacts, agents, tasks)
     return [route for part in parts for route in part.routes(sources)]
 
 

@@ -23,13 +23,6 @@ SENTENCE: Final = "This version of the daemon does not offer that yet."
 
 PROMISED: Final[tuple[tuple[str, tuple[Method, ...]], ...]] = (
     ("/api/system/overview", ("GET",)),
-    ("/api/agents", ("GET", "POST")),
-    ("/api/agents/{agent_id:str}", ("GET", "DELETE")),
-    ("/api/agents/{agent_id:str}/tasks", ("POST",)),
-    ("/api/tasks", ("GET", "POST")),
-    ("/api/tasks/{task_id:str}", ("GET", "DELETE")),
-    ("/api/runs/{run_id:str}/artifacts", ("GET",)),
-    ("/api/runs/{run_id:str}/artifacts/{name:str}", ("GET",)),
     ("/api/sessions", ("GET",)),
     ("/api/sessions/{session_id:str}", ("GET",)),
     ("/api/monitoring/metrics", ("GET",)),

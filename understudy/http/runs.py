@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import attrs
-import msgspec
 from litestar import Request, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, Parameter
 
 from actors.protocol.codes import ErrorCode
-from actors.protocol.event_types import EventType
 from actors.workflows.messages import SteerAll
 from actors.workflows.orders import Order
 from runtime import ActorError
 from understudy.http.callers import operators_only
+from understudy.http.commands import Commands
 from understudy.http.failures import RequestRefused
-from understudy.http.polling import Polling
 from understudy.http.sources import RateLimits
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from understudy.http.sources import Sources
 
-IDEMPOTENCY_KEY: Final = "idempotency-key"
 STEER_WITHIN: Final = 40.0
 
 
@@ -67,25 +64,7 @@ class Steered:
 
 def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     """The routes of this module."""
-    polling = Polling(sources)
-
-    async def carry_out(
-        request: Request[Any, Any, Any], type_: str, metadata: dict[str, Any], content: str = ""
-    ) -> dict[str, Any]:
-        """A command in the caller's name: the reply's metadata, or the refusal as HTTP says it."""
-        caller = sources.identify(request.headers)
-        command_id = request.headers.get(IDEMPOTENCY_KEY) or sources.stamps.id()
-        envelope = {"id": command_id, "type": type_, "content": content, "metadata": metadata}
-        _, event = await polling.command(caller.user_id, msgspec.json.encode(envelope).decode())
-        if event.type == EventType.ERROR:
-            retry_after = event.metadata.get("retry_after")
-            raise RequestRefused(
-                ErrorCode(event.metadata["code"]),
-                event.content,
-                fields=event.metadata.get("fields"),
-                retry_after=None if retry_after is None else max(1, round(retry_after)),
-            )
-        return {name: value for name, value in event.metadata.items() if name != "reply_to"}
+    carry_out = Commands(sources).carry_out
 
     @get("/api/workflows", summary="The workflows", operation_id="workflows", tags=["runs"])
     async def workflows() -> list[Workflow]:

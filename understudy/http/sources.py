@@ -15,6 +15,7 @@ from understudy.logs import scrub_text
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from actors.artifacts.store import Artifacts
     from actors.engines.routing import EngineName
     from actors.protocol.stamps import Stamps
     from actors.workflows.definitions import WorkflowDefinition
@@ -82,6 +83,7 @@ class Sources:
         workflows: what a run may follow.
         rate_limits: each model endpoint against its limits.
         engine_timeout: seconds that an execution at an engine is given whose sender does not say.
+        artifacts: the files of runs; None: there are none.
         drain: begins to drain the daemon; takes who wants it, gives the seconds until it has ended.
         required: the parts without which the daemon is not ready; any other that is unavailable makes it degraded.
     """
@@ -102,3 +104,4 @@ class Sources:
     required: frozenset[str] = frozenset({"storage"})
     drain: Callable[[str], float] | None = None
     engine_timeout: Callable[[EngineName], float] = lambda _: 60.0
+    artifacts: Artifacts | None = None

@@ -123,7 +123,7 @@ def _shortened(text: str) -> str:
 
 
 async def show_tree(tree: Node, scrub: Callable[[str], str]) -> TreeNode:
-    """The whole tree. It is of one moment already; others get their turn while it is put into words."""
+    """The whole tree. Others get their turn while it is put into words."""
     top = show(tree, scrub)
     pending = [(child, top) for child in reversed(tree.children)]
     shown = 1
@@ -150,7 +150,7 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
         responses={403: ResponseSpec(Failure, description="The caller is no operator", generate_examples=False)},
     )
     async def supervisors() -> TreeNode:
-        return await show_tree(sources.system.tree(), sources.scrub)
+        return await show_tree(await sources.system.tree_in_turns(), sources.scrub)
 
     @post(
         "/api/supervisors/{order:path}",

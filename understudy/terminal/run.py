@@ -6,7 +6,7 @@ waiting for the next event in short turns, which the client allows: a cancelled 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -25,16 +25,17 @@ from understudy.client import (
     Unreachable,
     Waiting,
     apply,
-    connect,
     load,
     open_client,
     websocket_address,
 )
 from understudy.client.envelope import new_id
-from understudy.client.view import RUN_ENDED
+from understudy.terminal.decide import Person
 from understudy.terminal.interrupt import listening_for_interrupts
+from understudy.terminal.orders import EXIT_DONE, EXIT_FAILED, cancel_run
 from understudy.terminal.screen import PlainScreen, Screen, TerminalScreen
 from understudy.terminal.story import Note, Told, tell
+from understudy.terminal.troubles import ended_words, refusal_words
 from understudy.terminal.words import printable, status_line
 
 if TYPE_CHECKING:
@@ -43,12 +44,9 @@ if TYPE_CHECKING:
 
     from understudy.client import Client, Event, State
 
-EXIT_DONE: Final = 0
-EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
+DECIDE_HINT: Final = "To decide: understudy decide {approval_id} approve|reject|modify [FEEDBACK]"
 CONNECTION_LOST: Final = "Connection lost. Reconnecting automatically..."
-#: Seconds in which a run that was asked to stop has to have stopped.
-CANCEL_WITHIN: Final = 15.0
 
 
 class RunLost(Exception):
@@ -64,6 +62,8 @@ class Follower:
     workflow: str
     start_id: str
     patience: float
+    person: Person | None = None
+    decide_hint: str = DECIDE_HINT
     began: float = attrs.field(factory=trio.current_time)
     view: RunView | None = None
     told: Told = attrs.field(factory=Told)
@@ -100,6 +100,8 @@ class Follower:
                     view = await self._load(client, view)
                 elif event is not None:
                     view = self._show(apply(view, event), event)
+                    if event.type == "approval_request" and event.run_id == view.run_id:
+                        await self._ask_person(client, event)
                 self._lose_patience()
                 lost = None if self.lost_at is None else CONNECTION_LOST
                 self.screen.status(status_line(view, self.elapsed, lost), trio.current_time())
@@ -124,6 +126,24 @@ class Follower:
         )
         self.view = RunView(run_id=str(reply.metadata.get("run_id", "")))
         return self.view
+
+    async def _ask_person(self, client: Client, request: Event) -> None:
+        """Somebody has to decide about an answer: ask who sits here, or say how it is done."""
+        approval_id = str(request.metadata.get("approval_id", ""))
+        if self.person is None:
+            self.screen.tell([Note(self.decide_hint.format(approval_id=approval_id), "warning")])
+            return
+        if self.told.floor is None or self.told.floor[0] != request.metadata.get("step"):
+            self.screen.tell([Note(printable(str(request.metadata.get("answer", ""))))])  # it was not told yet
+        with self.screen.aside():
+            decision, feedback = await self.person()
+        metadata = {"approval_id": approval_id, "decision": decision}
+        if isinstance(digest := request.metadata.get("digest"), str):
+            metadata["digest"] = digest
+        try:
+            await client.command("decide", content=feedback, metadata=metadata, within=self.patience)
+        except CommandRefused as refused:  # too late, or somebody else was quicker
+            self.screen.tell([Note(refusal_words(refused), "warning")])
 
     async def _load(self, client: Client, view: RunView) -> RunView:
         """The daemon could not send what we missed, so we ask how the run stands."""
@@ -164,13 +184,16 @@ async def run_brief(
     cancel_on_interrupt: bool = False,
     cancel_hint: str = "understudy cancel {run_id}",
     patience: float = 120.0,
+    person: Person | None = None,
+    decide_hint: str = DECIDE_HINT,
 ) -> int:
     """Hands `brief` to the daemon at `url` and prints the answers to `out` as they stream. Gives the exit code.
 
     0: the run completed. 1: it failed, was cancelled, or could not be started or followed; one line in `err` says why.
     130: Ctrl-C; the run goes on, or with `cancel_on_interrupt` is cancelled first. `tty` None asks `out` whether it is
     a terminal. `patience` is how long (seconds) to go without a connection in mid-run. `cancel_hint` is what a person
-    types to cancel the run. Takes SIGINT while it runs, where it is called from the main thread. Raises nothing of its
+    types to cancel the run. `person` decides about answers that are held; without one, `decide_hint` is said.
+    Takes SIGINT while it runs, where it is called from the main thread. Raises nothing of its
     own; BrokenPipeError where `out` has gone. Cancelled, it leaves the run to the daemon.
     """
     try:
@@ -180,7 +203,7 @@ async def run_brief(
         return EXIT_FAILED
     terminal = out.isatty() if tty is None else tty
     screen: Screen = TerminalScreen(out, colour=colour) if terminal else PlainScreen(out)
-    follower = Follower(screen, brief, workflow, new_id(rng), patience)
+    follower = Follower(screen, brief, workflow, new_id(rng), patience, person, decide_hint)
     view: RunView | None = None
     with listening_for_interrupts() as interrupts:
         try:
@@ -206,105 +229,3 @@ async def run_brief(
                 return EXIT_INTERRUPTED
         err.write(f"\nThe run goes on at the daemon. To cancel it: {cancel_hint.format(run_id=run_id)}\n")
         return EXIT_INTERRUPTED
-
-
-async def cancel_run(
-    url: str,
-    run_id: str,
-    *,
-    out: TextIO,
-    err: TextIO,
-    rng: Random,
-    user_id: str | None = None,
-    token: str | None = None,
-    within: float = CANCEL_WITHIN,
-) -> int:
-    """Cancels a run and waits, at most `within` seconds, until everything in it has stopped.
-
-    Gives the exit code: 0 when the run has ended, else 1 with one line in `err`.
-    """
-    try:
-        with trio.move_on_after(within):
-            async with connect(url, rng=rng, user_id=user_id, token=token) as client:
-                reply = await client.command("cancel_run", metadata={"run_id": run_id})
-                view = RunView(run_id=run_id, status=str(reply.metadata.get("status", "running")))
-                while not view.ended:
-                    view = apply(view, await anext(client))
-                out.write(f"Run {run_id} {view.status}.\n")
-                return EXIT_DONE
-        err.write(f"The daemon has been told to cancel run {run_id}, but it had not stopped after {within:g} s.\n")
-    except TROUBLES as trouble:
-        err.write(f"{trouble_words(trouble)}\n")
-    return EXIT_FAILED
-
-
-async def steer_run(
-    url: str,
-    run_id: str,
-    order: Literal["pause", "resume"],
-    *,
-    out: TextIO,
-    err: TextIO,
-    rng: Random,
-    agent: str | None = None,
-    user_id: str | None = None,
-    token: str | None = None,
-) -> int:
-    """Pauses or resumes a run, or one agent of it, and says how the run stood.
-
-    Gives the exit code: 0 when the daemon has recorded the order, else 1 with one line in `err`.
-    """
-    metadata = {"run_id": run_id} if agent is None else {"run_id": run_id, "agent_name": agent}
-    try:
-        async with connect(url, rng=rng, user_id=user_id, token=token) as client:
-            reply = await client.command(f"{order}_run", metadata=metadata)
-    except TROUBLES as trouble:
-        err.write(f"{trouble_words(trouble)}\n")
-        return EXIT_FAILED
-    status = printable(str(reply.metadata.get("status", "running")))
-    whom = f"run {run_id}" if agent is None else f"{printable(agent)} in run {run_id}"
-    if status in RUN_ENDED:
-        out.write(f"Run {run_id} has ended already: {status}.\n")
-    elif order == "pause":
-        out.write(f"Told to pause: {whom}. A call to a model that is under way goes on to its end.\n")
-    else:
-        out.write(f"Told to go on: {whom}.\n")
-    return EXIT_DONE
-
-
-TROUBLES: Final = (Unreachable, ConnectionEnded, CommandRefused, NoAnswer, ValueError)
-"""What may come of one command on a connection of its own; ValueError for an address that is none."""
-
-
-def trouble_words(trouble: Exception) -> str:
-    """One line for any of `TROUBLES`."""
-    if isinstance(trouble, Unreachable | ConnectionEnded):
-        return ended_words(trouble)
-    return refusal_words(trouble) if isinstance(trouble, CommandRefused) else str(trouble)
-
-
-def unreachable_words(trouble: Unreachable) -> str:
-    line = f"Cannot reach a daemon at {trouble.url}: {trouble.why}."
-    if trouble.status is None:
-        return f"{line} Is it running? Start it with: understudy serve"
-    if trouble.retry_after is not None:
-        return f"{line} Try again in {trouble.retry_after:g} s."
-    return line
-
-
-def ended_words(trouble: Unreachable | ConnectionEnded) -> str:
-    if isinstance(trouble, Unreachable):
-        return unreachable_words(trouble)
-    said = printable(trouble.message or trouble.reason or "no reason given")
-    return f"The daemon closed the connection ({trouble.code}): {said}"
-
-
-def refusal_words(refused: CommandRefused) -> str:
-    """The daemon's sentence, field by field, and what can be done where this program knows more."""
-    parts = [printable(refused.message) or f"The daemon refused: {refused.code}."]
-    parts += [f"{name}: {printable(why)}" for name, why in refused.fields.items()]
-    if refused.code == "already_running" and (run_id := refused.metadata.get("run_id")):
-        parts.append(f"The run in progress is {run_id}.")
-    if refused.retry_after is not None:
-        parts.append(f"Try again in {refused.retry_after:g} s.")
-    return " ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from rich.box import SIMPLE_HEAD
@@ -15,7 +16,8 @@ from understudy.terminal.story import Closing, Heading, Item, Note, Piece, Tone
 from understudy.terminal.words import SUMMARY_HEADER, last_line, printable, summary_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self, TextIO
 
@@ -42,6 +44,9 @@ class Screen(Protocol):
     ) -> None: ...
     def tell(self, items: Iterable[Item]) -> None: ...
     def status(self, line: str, now: float) -> None: ...
+    def aside(self) -> AbstractContextManager[None]:
+        """For the block somebody else reads and writes at this place."""
+
     def summary(self, view: RunView, elapsed: float) -> None: ...
 
 
@@ -89,6 +94,11 @@ class PlainScreen:
 
     def status(self, line: str, now: float) -> None:
         """Nothing to overwrite, so nothing to show."""
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        self._finish_line()
+        yield
 
     def summary(self, view: RunView, elapsed: float) -> None:
         rows = [SUMMARY_HEADER, *summary_rows(view)]
@@ -165,6 +175,15 @@ class TerminalScreen:
         self._console.print()
         self._console.print(table)
         self._console.print(Text(last_line(view, elapsed), style="bold"))
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        self._finish_row()
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     def _bottom(self) -> RenderableType:
         status = Text(self._status, style="dim", no_wrap=True, overflow="ellipsis")

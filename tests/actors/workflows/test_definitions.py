@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.workflows.definitions import StepDefinition, WorkflowDefinition, check_workflow, check_workflows
+from actors.workflows.checks import check_workflow, check_workflows
+from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 
 AGENTS = {"analyst", "tester"}
 
@@ -92,6 +93,48 @@ def test_a_cycle_behind_an_unknown_dependency_is_found_as_well():
 def test_problems_of_several_workflows_carry_their_names():
     assert check_workflows([workflow(), WorkflowDefinition("v", "V", (step("a"),))], AGENTS) == [
         'workflow "w": it has no steps; give it at least one'
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "ä", "a/b", "x" * 65])
+def test_a_bad_name_is_told(name: str):
+    (problem,) = check_workflow(workflow(step(name)), AGENTS)
+    assert problem == f'step "{name}" has a name that cannot be used; allowed: 1 to 64 letters, digits, - and _'
+
+
+def test_no_step_is_called_like_the_brief():
+    (problem,) = check_workflow(workflow(step("brief")), AGENTS)
+    assert "the client's brief" in problem
+
+
+def test_inputs_are_what_the_step_waits_for():
+    made = workflow(
+        step("a"), step("b", "a"), StepDefinition("c", "analyst", depends_on=("b",), inputs=("brief", "a")), step("d")
+    )
+    assert check_workflow(made, AGENTS) == []
+    made = workflow(step("a"), step("b"), StepDefinition("c", "analyst", depends_on=("b",), inputs=("a", "z")))
+    assert check_workflow(made, AGENTS) == [
+        'step "c" has the input "a", for which it does not wait; add it to depends_on',
+        'step "c" has the unknown input "z"; known: brief, a, b, c',
+    ]
+
+
+def test_problems_of_batches():
+    def of(name: str, batch: str, *depends_on: str) -> StepDefinition:
+        return StepDefinition(name, "analyst", batch=batch, depends_on=depends_on)
+
+    gate = StepDefinition("g", "analyst", validates="x")
+    assert check_workflow(workflow(of("a", "x"), of("b", "x"), gate, of("c", "y", "g")), AGENTS) == []
+    assert check_workflow(workflow(of("a", "x"), of("b", "y"), of("c", "x")), AGENTS) == [
+        'the steps of batch "x" do not stand together; move "c" to the others'
+    ]
+    assert check_workflow(workflow(gate), AGENTS) == ['step "g" validates the unknown batch "x"; known: none']
+    early = StepDefinition("g", "analyst", validates="x", depends_on=("a",))
+    assert check_workflow(workflow(of("a", "x"), of("b", "x"), early), AGENTS) == [
+        'step "g" validates batch "x", but does not wait for "b"'
+    ]
+    assert check_workflow(workflow(of("a", "x"), gate, of("c", "y", "a")), AGENTS) == [
+        'step "c" of batch "y" does not wait for "g", which validates batch "x"'
     ]
 
 

@@ -137,7 +137,7 @@ def test_a_workflow_is_replaced_whole_and_others_stay():
     assert made.settings.workflows["delivery"].steps == (StepDefinition("only", "tester", depends_on=()),)
     assert source(made, "workflows.delivery.steps") == "file u.toml, line 3"
     more = make('[workflows.mine]\ntitle = "M"\nsteps = [{name = "a", agent = "tester"}]\n')
-    assert set(more.settings.workflows) == {"delivery", "mine"}
+    assert set(more.settings.workflows) == {"delivery", "remediation", "review", "mine"}
 
 
 def test_a_workflow_that_lacks_its_steps_does_not_get_the_default_ones():
@@ -317,7 +317,7 @@ def test_no_secret_in_the_repr_of_anything():
 
 def test_the_shipped_file_names_every_key_that_there_is():
     """default.toml is the documentation: an unset key stands there as a comment."""
-    text = _shipped()
+    text = _shipped("default.toml")
     for line in make().describe():
         assert re.search(rf"^(# *)?{line.path[-1]}\b", text, re.MULTILINE), line.key
 

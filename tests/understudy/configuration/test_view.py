@@ -77,6 +77,9 @@ def test_the_json_holds_whole_values(made: Configuration):
         "depends_on": ["a"],
         "on_failure": "continue",
         "timeout": 5.0,
+        "approval": False,
+        "approval_timeout": 3600.0,
+        "approval_on_timeout": "reject",
     }
 
 

@@ -166,15 +166,19 @@ async def test_the_openapi_document(site: Site) -> None:
     assert document["openapi"].startswith("3.1.")
     assert document["info"]["version"] == "1.2.3"
     operations = {path: set(item) for path, item in document["paths"].items()}
-    read = ("/health", "/ready", "/metrics", "/api/supervisors", "/api/events", "/api/workflows", "/api/runs/{run_id}")
+    read = ("/health", "/ready", "/metrics", "/api/supervisors", "/api/events", "/api/workflows", "/api/runs/{run_id}",
+            "/api/runs/{run_id}/artifacts", "/api/runs/{run_id}/artifacts/{name}")  # fmt: skip
     assert operations == {
-        **{path: {"get"} for path in (*read, "/api/rate-limits", "/api/websockets/stats")},
-        "/api/runs": {"get", "post"},
+        **{path: {"get"} for path in (*read, "/api/rate-limits", "/api/websockets/stats", "/api/engines")},
+        **{path: {"get", "post"} for path in ("/api/runs", "/api/agents", "/api/tasks")},
+        **{path: {"get", "delete"} for path in ("/api/agents/{agent_id}", "/api/tasks/{task_id}")},
         **{
             path: {"post"}
             for path in (
+                "/api/agents/{agent_id}/tasks",
                 "/api/commands",
                 "/api/drain",
+                "/api/engines/execute",
                 "/api/runs/pause",
                 "/api/runs/resume",
                 "/api/runs/{run_id}/cancel",

@@ -135,6 +135,7 @@ async def test_trouble_of_an_agent_is_told_in_plain_words() -> None:
         "(analysis: is using the tool search.)",
         "(analysis: the tool search did not work.)",
         "(analysis: asks for approval: Release it?)",
+        "(To decide: understudy decide a approve|reject|modify [FEEDBACK])",
         "(The run is waiting for approval.)",
         "(The daemon is going down for a moment. This goes on as soon as it is back.)",
         "(Maintenance tonight.)",
