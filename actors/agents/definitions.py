@@ -22,6 +22,10 @@ class AgentDefinition:
         models: names of models, the lead first, each next one the understudy of those before it; never empty.
         temperature: what the model is asked for, from 0 to 2; None leaves it to the model.
         max_tokens: the longest answer in tokens; None leaves it to the model.
+        tools: names of the tools that it may have called.
+        capabilities: what it can do, in words that tasks are matched by.
+        max_concurrent_tasks: how much it works on at once, for all users together.
+        approval: whether a person releases each of its answers, in any mode of the session.
         degraded: what is answered, marked as degraded, where none of the models can be reached.
     """
 
@@ -32,3 +36,7 @@ class AgentDefinition:
     temperature: float | None = None
     max_tokens: int | None = None
     degraded: str = GENERAL_DEGRADED
+    tools: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    max_concurrent_tasks: int = 100
+    approval: bool = False

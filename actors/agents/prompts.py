@@ -70,7 +70,7 @@ def assemble(
 
     Parameters:
         agent: whose call it is.
-        brief: the client's text; always sent whole.
+        brief: the client's text; always sent whole. Empty: this step is not given it.
         earlier: the steps before, in the order in which they are shown.
         budget_tokens: what the contents of all messages together may be estimated at. What cannot be shortened
             (instructions, brief, the lines around the answers) may exceed it; then answers are cut as far as can be.
@@ -114,7 +114,7 @@ def shorten(text: str, kept: int, mark: str) -> str:
 
 
 def _user(agent: AgentDefinition, brief: str, earlier: Sequence[EarlierStep], mark: str, kept: int) -> str:
-    parts = [_fenced(mark, "brief", brief)]
+    parts = [_fenced(mark, "brief", brief)] if brief else []
     for step in earlier:
         role, name = _line(step.role), _line(step.step)
         if step.text is None or step.missing:

@@ -1,7 +1,8 @@
 """The actor that does one attempt at a step: it asks a model, in a task of its own, and tells the run what happens.
 
 It holds nothing that must survive it: the run closes what an attempt that crashed has left open, and begins the next.
-Before each call it looks whether it is to rest (`Hold`); a call that is under way goes on to its end.
+Before each call, of a model or a tool, it looks whether it is to rest (`Hold`); one that is under way goes on to its
+end. Each tool runs in a task of its own, or in a thread. The answer is kept as a file before the run is told of it.
 Pieces of text are told at most every 30 ms, all that came meanwhile as one; the first goes at once.
 """
 
@@ -13,6 +14,10 @@ import attrs
 import trio
 
 from actors.agents.prompts import EarlierStep, assemble
+from actors.agents.rounds import NoEnd, Rounds
+from actors.agents.tool_context import tool_context
+from actors.artifacts.names import BadName
+from actors.artifacts.store import ArtifactRefused
 from actors.models.call import complete
 from actors.models.lease import Queued
 from actors.models.leaseholder import Leaseholder
@@ -21,6 +26,7 @@ from actors.models.tokens import estimate_tokens
 from actors.protocol.agent_events import Usage
 from actors.protocol.catalogue import Failure
 from actors.protocol.codes import ErrorType
+from actors.tools.toolbox import ToolBox
 from actors.workflows.messages import (
     Answered,
     FellBack,
@@ -43,8 +49,11 @@ if TYPE_CHECKING:
 
     from actors.agents.definitions import AgentDefinition
     from actors.models.failure import FailureFacts
+    from actors.models.tools import ToolCall
+    from actors.tools.context import ToolContext
+    from actors.tools.definitions import ToolDefinition
     from actors.workflows.record import RunRecord, StepRecord
-    from runtime import Ref
+    from runtime import ActorTask, Ref
 
 COALESCE: Final = 0.03
 """Seconds between two pieces of text."""
@@ -53,6 +62,8 @@ SIGN_EVERY: Final = 1.5
 CHARACTERS_A_TOKEN: Final = 4
 TELL_WITHIN: Final = 30.0
 TELL_AGAIN: Final = 0.2
+KEEP_WITHIN: Final = 20.0
+"""Seconds for the disk to take an answer. It is in the log in any case."""
 
 
 @attrs.frozen
@@ -66,6 +77,7 @@ class AgentServices:
         context_tokens: the budget of a prompt.
         rng: for the jitter of retries.
         names: what each endpoint's model is called, by the endpoint's name.
+        box: the tools, and where artifacts are kept.
     """
 
     agents: Mapping[str, AgentDefinition]
@@ -74,6 +86,7 @@ class AgentServices:
     context_tokens: int
     rng: Random
     names: Mapping[str, str] = attrs.field(factory=dict)
+    box: ToolBox = attrs.field(factory=ToolBox)
 
     def earlier(self, record: RunRecord, step: StepRecord) -> tuple[EarlierStep, ...]:
         """What the steps before `step` have come to, in the workflow's order: all that it waits for, at any remove."""
@@ -134,8 +147,12 @@ class AgentStep(Actor):
         self._definition = definition
         self._earlier = earlier
         self._services = services
-        self._written: list[str] = []
+        self.written: list[str] = []
         """All text so far."""
+        self._gap = False
+        """What comes next is of another call of the model."""
+        self._waited: dict[ActorTask, tuple[trio.Event, list[TaskEnded]]] = {}
+        """Tasks that the work waits for."""
         self._unsaid: list[str] = []
         """What of it the run has not been told."""
         self._offset = 0
@@ -150,7 +167,7 @@ class AgentStep(Actor):
         self._began = self.now()
         self._leases = Leaseholder(self)
         self.timer("sign", SIGN_EVERY, _Sign(), every=SIGN_EVERY)
-        self.start(self._work, name="model call")
+        self._task = self.start(self._work, name="model call")
 
     async def receive(self, message: Any) -> object:
         match message:
@@ -159,8 +176,13 @@ class AgentStep(Actor):
             case _Sign() if not self._rests:
                 elapsed = int((self.now() - self._began) * 1000)
                 self._tell(Working, elapsed, self._length() // CHARACTERS_A_TOKEN)
-            case TaskEnded():
+            case TaskEnded(task) if task is self._task:
                 self._work_ended(message)
+            case TaskEnded(task):
+                if task in self._waited:
+                    event, ended = self._waited.pop(task)
+                    ended.append(message)
+                    event.set()
             case Replied():
                 self._told(message)
             case _TellAgain():
@@ -176,7 +198,7 @@ class AgentStep(Actor):
                 self._released.set()
             case StartOver():
                 self._offset = 0
-                self._unsaid = list(self._written)
+                self._unsaid = list(self.written)
                 self._flush()
         return None
 
@@ -184,11 +206,11 @@ class AgentStep(Actor):
         return {"written": self._length()}
 
     def _length(self) -> int:
-        return sum(map(len, self._written))
+        return sum(map(len, self.written))
 
-    # --- the model call, in its task
+    # --- the work, in its task
 
-    async def _work(self) -> CallResult:
+    async def _work(self) -> tuple[CallResult, str | None]:
         definition, services, situation = self._definition, self._services, self._situation
         messages = assemble(
             definition,
@@ -203,15 +225,77 @@ class AgentStep(Actor):
             parameters["temperature"] = definition.temperature
         if definition.max_tokens is not None:
             parameters["max_tokens"] = definition.max_tokens
-        await self._may_call()
-        self._tell(Thinking)
         call = ModelCall(
             definition.models, tuple(messages), user=situation.user, run_id=situation.run_id, parameters=parameters
         )
-        chain = services.chain(definition.models)
+        tools = await services.box.offered(definition.tools)
+        result = await Rounds(self, tools, services.box).answer(call)
+        return result, await self._keep(definition.degraded if result.text is None else result.text)
+
+    async def ask(self, call: ModelCall) -> CallResult:
+        """For `Rounds`: ask the model."""
+        self._tell(Thinking)
+        services = self._services
+        chain = services.chain(call.models)
         return await complete(chain, self._leases, call, limits=services.limits, observer=self, rng=services.rng)
 
-    async def _may_call(self) -> None:
+    async def surely(self, kind: Any, *values: Any) -> None:
+        """For `Rounds`: tell the run what must not be lost."""
+        while not self._tell(kind, *values):  # noqa: ASYNC110 - a full mailbox says nothing when it has room again
+            await trio.sleep(TELL_AGAIN)
+
+    def new_paragraph(self) -> None:
+        """For `Rounds`."""
+        self._gap = True
+
+    def context(self, call: ToolCall) -> ToolContext:
+        """For `Rounds`: what a tool is given."""
+        parents = tuple(step.step for step in self._earlier)
+        return tool_context(self._situation, self._services.box, parents, call, self._services.limits.total)
+
+    async def carry_out(
+        self, tool: ToolDefinition, values: Mapping[str, Any], context: ToolContext
+    ) -> TaskEnded | None:
+        """For `Rounds`: run a tool. One that takes too long is cancelled; a thread is left to itself."""
+        if tool.is_async:
+            task = self.start(tool.call, values, context, name=f"tool {tool.name}")
+        else:
+            limiter = self._services.box.threads
+            task = self.start_in_thread(tool.call, values, context, limiter=limiter, name=f"tool {tool.name}")
+        return await self._end_of(task, tool.timeout)
+
+    async def _end_of(self, task: ActorTask, within: float) -> TaskEnded | None:
+        """How a task has ended; None if it had to be cancelled after `within` seconds."""
+        event, ended = trio.Event(), list[TaskEnded]()
+        self._waited[task] = event, ended
+        with trio.move_on_after(within):
+            await event.wait()
+        if ended:
+            return ended[0]
+        self._waited.pop(task, None)
+        task.cancel("it took too long")
+        return None
+
+    async def _keep(self, text: str) -> str | None:
+        """Keep the answer as a file of the run; its name, or None where the disk did not take it."""
+        situation, box = self._situation, self._services.box
+        shelf = box.shelf(situation.user, situation.run_id, situation.step, ())
+        if shelf is None:
+            return None
+        name = f"{situation.step}.md"
+        content = text.encode("utf-8", "replace")
+        ended = await self._end_of(self.start_in_thread(shelf.write, name, content, name="artifact"), KEEP_WITHIN)
+        error = None if ended is None else ended.error
+        if ended is not None and error is None:
+            return name
+        if error is not None and not isinstance(error, OSError | ArtifactRefused | BadName):
+            raise error
+        if box.log is not None:
+            why = "it took too long" if error is None else getattr(error, "strerror", None) or str(error)
+            box.log.error("answer not kept as an artifact", run_id=situation.run_id, step=situation.step, why=why)
+        return None
+
+    async def may_call(self) -> None:
         """Returns when the next call may be made; to be awaited before each."""
         while self._hold is not None:
             self._rests = True
@@ -224,7 +308,9 @@ class AgentStep(Actor):
         """The model has written something."""
         if not piece:
             return
-        self._written.append(piece)
+        if self._gap:
+            self._gap, piece = False, f"\n\n{piece}"
+        self.written.append(piece)
         self._unsaid.append(piece)
         if self._offset == 0:
             self._flush()
@@ -266,14 +352,16 @@ class AgentStep(Actor):
         if isinstance(ended.error, CallFailed):
             failed = ended.error
             self._result = GaveNoAnswer(step, attempt, ErrorType(failed.error_type), Failure(failed.facts.kind))
+        elif isinstance(ended.error, NoEnd):
+            self._result = GaveNoAnswer(step, attempt, ErrorType.TOOL, Failure.TOOL)
         elif ended.error is not None:
             raise ended.error
         elif ended.value is not None:
-            self._result = self._answer(ended.value)
+            self._result = self._answer(*ended.value)
         if self._result is not None:
             self._report()
 
-    def _answer(self, result: CallResult) -> Answered:
+    def _answer(self, result: CallResult, artifact: str | None) -> Answered:
         usage = None
         if result.usage is not None:
             prompt, completion = result.usage.prompt_tokens, result.usage.completion_tokens
@@ -287,6 +375,7 @@ class AgentStep(Actor):
             partial=result.partial,
             usage=usage,
             duration_ms=int((self.now() - self._began) * 1000),
+            artifact=artifact,
         )
 
     def _report(self) -> None:

@@ -26,6 +26,8 @@ from actors.artifacts.names import checked, folder_of, folder_of_run
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+ARTIFACTS: Final = "artifacts"
+"""The folder of all of them, in the data directory."""
 MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_OF_A_STEP: Final = 64
 _UNFINISHED: Final = ".unfinished-"
@@ -39,7 +41,7 @@ class Artifact:
         name: its name, unique in its step.
         step: who wrote it.
         size: in bytes.
-        checksum: SHA-256 of the content, in hex; empty in a listing, which does not read the files.
+        checksum: SHA-256 of the content, in hex; empty in a listing that has not read the files.
         written: seconds since 1970.
     """
 
@@ -104,15 +106,15 @@ class Artifacts:
                 return (folder_of(self.root, user, run_id, step) / name).read_bytes()
         raise ArtifactMissing(name)
 
-    def listing(self, user: str, run_id: str) -> list[Artifact]:
-        """Every file of a run, by name and then by step; nothing of a run that left none."""
+    def listing(self, user: str, run_id: str, *, checksums: bool = False) -> list[Artifact]:
+        """Every file of a run, by name and then by step; nothing of a run that left none. `checksums`: reads them."""
         folder = folder_of_run(self.root, user, run_id)
         try:
             steps = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
         except FileNotFoundError:
             return []
         found = [
-            _artifact(folder / component / name, unquote(component[1:]), "")
+            _artifact(path := folder / component / name, unquote(component[1:]), _checksum(path) if checksums else "")
             for component in steps
             for name in _names(folder / component)
         ]
@@ -133,6 +135,11 @@ def conflicts(artifacts: Collection[Artifact]) -> dict[str, tuple[str, ...]]:
     for artifact in artifacts:
         steps.setdefault(artifact.name, []).append(artifact.step)
     return {name: tuple(sorted(writers)) for name, writers in sorted(steps.items()) if len(writers) > 1}
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _names(folder: Path) -> list[str]:
