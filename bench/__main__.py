@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 BENCHMARKS: Final[Mapping[str, str]] = MappingProxyType(
-    {"kernel": "bench.kernel", "delivery": "bench.delivery", "first_token": "bench.first_token"}
+    {
+        "kernel": "bench.kernel",
+        "delivery": "bench.delivery",
+        "first_token": "bench.first_token",
+        "agents": "bench.agents",
+    }
 )
 """Name → package. Its docstring says what it is, its module `command` has `main(arguments) -> exit code`."""
 

@@ -24,7 +24,7 @@ from runtime._registry import Registry
 from runtime._reports import StopOverdue
 from runtime._timers import Deadline
 from runtime._topics import Topics
-from runtime._tree import Totals, overdue_paths, snapshot
+from runtime._tree import Totals, overdue_paths, snapshot, snapshot_in_turns
 from runtime._turn import Fail, Resume, Suspend
 from runtime._wheel import Wheel
 
@@ -264,6 +264,11 @@ class System:
         """A snapshot of the tree, as it is now."""
         assert self.root is not None
         return snapshot(self.root, graves=self._graves.by_parent(self.now()))
+
+    async def tree_in_turns(self) -> Node:
+        """As `tree`, for a large one: nobody is held up while it is taken, so it is not of one moment."""
+        assert self.root is not None
+        return await snapshot_in_turns(self.root, None, self._graves.by_parent(self.now()))
 
 
 @asynccontextmanager

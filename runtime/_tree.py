@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import trio
 
 from runtime._failure import describe
 from runtime._progress import completed_now
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from runtime._actor import Actor
     from runtime._cell import Cell
+
+
+CELLS_A_TURN: Final = 500
+"""Cells of one host shown without a pause: some five milliseconds."""
 
 
 @attrs.frozen
@@ -118,6 +123,30 @@ def snapshot(
     cell: Cell, restarts: Restarts | None = None, graves: Mapping[str, Sequence[Node]] = MappingProxyType({})
 ) -> Node:
     """What a cell and everything below it is doing now; `graves` are the ended actors to show, by their host's path."""
+    actor = cell.actor
+    children = tuple(
+        snapshot(child, actor.restarts_of(name) if actor is not None else None, graves)
+        for name, child in list(cell.children.items())
+    )
+    return _node(cell, restarts, children, graves)
+
+
+async def snapshot_in_turns(cell: Cell, restarts: Restarts | None, graves: Mapping[str, Sequence[Node]]) -> Node:
+    """As `snapshot`, and others get their turn meanwhile: each cell is shown as it is when it is come to."""
+    children: list[Node] = []
+    for count, (name, child) in enumerate(list(cell.children.items()), 1):
+        if child.state == "ended":  # meanwhile
+            continue
+        its = cell.actor.restarts_of(name) if cell.actor is not None else None
+        children.append(await snapshot_in_turns(child, its, graves) if child.children else snapshot(child, its, graves))
+        if count % CELLS_A_TURN == 0:
+            await trio.lowlevel.checkpoint()
+    return _node(cell, restarts, tuple(children), graves)
+
+
+def _node(
+    cell: Cell, restarts: Restarts | None, children: tuple[Node, ...], graves: Mapping[str, Sequence[Node]]
+) -> Node:
     handling, age = cell.handling()
     actor = cell.actor
     waits_on: str | None = None
@@ -126,10 +155,6 @@ def snapshot(
         waits_on = (
             f"{kind} {cell.waits_on.holder.ref.path}" if cell.waits_on.holder is not None else "a deferred answer"
         )
-    children = tuple(
-        snapshot(child, actor.restarts_of(name) if actor is not None else None, graves)
-        for name, child in list(cell.children.items())
-    )
     living = {child.path for child in children}
     buried = tuple(node for node in graves.get(cell.ref.path, ()) if node.path not in living)
     return Node(

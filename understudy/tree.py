@@ -263,7 +263,9 @@ def _box(settings: Settings, parts: Parts) -> ToolBox:
         artifacts=artifacts(settings),
         memory=Memory(_ref(parts, path_of(EngineName.PERFECT_RECALL))),
         log=parts.log,
-        sources={name: McpTools(_ref(parts, f"/tools/{name}"), name, mcp.timeout) for name, mcp in settings.mcp.items()},
+        sources={
+            name: McpTools(_ref(parts, f"/tools/{name}"), name, server.timeout) for name, server in settings.mcp.items()
+        },
     )
 
 

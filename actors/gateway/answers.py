@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors.gateway.outbound import Out
 from actors.protocol.codes import ErrorCode
-from actors.protocol.commands import CANCEL_RUN, PAUSE_RUN, RESUME_RUN, START_RUN
+from actors.protocol.commands import (
+    CANCEL_RUN,
+    DECIDE,
+    PAUSE_RUN,
+    RESUME_RUN,
+    SET_MODE,
+    START_RUN,
+    SUBMIT_TASK,
+    TASK_UPDATE,
+)
 from actors.protocol.connection_events import error, reply
 from actors.protocol.events import encode
 from actors.users.messages import CommandError, OutcomeUnknown, Replaced
@@ -17,7 +26,9 @@ if TYPE_CHECKING:
     from actors.protocol.decode import Command, Rejected
     from actors.protocol.events import Event
 
-DURABLE_COMMANDS: Final = frozenset({START_RUN, CANCEL_RUN, PAUSE_RUN, RESUME_RUN})
+DURABLE_COMMANDS: Final = frozenset(
+    {START_RUN, CANCEL_RUN, PAUSE_RUN, RESUME_RUN, DECIDE, SET_MODE, SUBMIT_TASK, TASK_UPDATE}
+)
 """Those that change something for good: it matters whether they were carried out."""
 
 

@@ -203,6 +203,8 @@ class Connection(Actor):
 
     def count_sent(self, events: int) -> None:
         """So many durable events have been taken by the client's side."""
+        if not events:
+            return
         self.services.counters.events_sent += events
         self._events_sent += events
         if self._conversation.counts is not None:

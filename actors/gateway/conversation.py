@@ -294,8 +294,9 @@ class Conversation:
             return
         for out in outs:
             self._connection.write(out)
-        if self._subscriptions is not None and not self._joining.replaying:
-            for out in self._subscriptions.let_go():
+        subscriptions = self._subscriptions
+        if subscriptions is not None and subscriptions.holds and not self._joining.replaying:
+            for out in subscriptions.let_go():
                 self._connection.write(out)
 
     def hear_channel(self, published: Published) -> None:
@@ -360,7 +361,7 @@ class Conversation:
             assert self._context is not None
             connection.request(
                 self._context,
-                Handle(command, self.client_id, self._hello_at),
+                Handle(command, self.client_id, self._hello_at, connection.settings.role),
                 HANDLE_WITHIN,
                 tag=lambda replied: self._handled(command, replied),
             )

@@ -27,19 +27,18 @@ _MEDIUM_HEADER = struct.Struct(">BBH")
 _LONG_HEADER = struct.Struct(">BBQ")
 
 
+def text_header(size: int) -> bytes:
+    """What stands before a text of so many bytes, to make a frame of it."""
+    if size < 126:
+        return _SHORT_HEADERS[size]
+    if size < 65_536:
+        return _MEDIUM_HEADER.pack(FINAL | TEXT, 126, size)
+    return _LONG_HEADER.pack(FINAL | TEXT, 127, size)
+
+
 def text_frames(bodies: Sequence[bytes]) -> bytes:
     """One text frame for each body, which must be UTF-8 already, all in one piece."""
-    pieces: list[bytes] = []
-    for body in bodies:
-        size = len(body)
-        if size < 126:
-            pieces.append(_SHORT_HEADERS[size])
-        elif size < 65_536:
-            pieces.append(_MEDIUM_HEADER.pack(FINAL | TEXT, 126, size))
-        else:
-            pieces.append(_LONG_HEADER.pack(FINAL | TEXT, 127, size))
-        pieces.append(body)
-    return b"".join(pieces)
+    return b"".join(piece for body in bodies for piece in (text_header(len(body)), body))
 
 
 def close_frame(code: int, reason: str = "") -> bytes:

@@ -83,14 +83,14 @@ async def read_head(
     try:
         with trio.fail_after(within):
             while True:
-                event = parser.next_event()
-                if isinstance(event, h11.Request):
-                    break
                 data = await stream.receive_some(limit_bytes)
                 if not data:
                     raise ClientGone("the client closed before its request was complete")
                 raw += data
                 parser.receive_data(bytes(data))
+                event = parser.next_event()
+                if isinstance(event, h11.Request):
+                    break
     except trio.TooSlowError:
         raise BadHead(Refusal(408, "bad_request", "The request took too long to arrive.")) from None
     except h11.RemoteProtocolError as error:

@@ -99,8 +99,8 @@ class Joining:
         """A live event has come."""
         if message.incarnation != self._incarnation:
             return []
-        out = Out(message.frame, message.seq, event=message.event)
-        if not self.replaying and not self._held:
+        out = message.out
+        if self.last >= self._replay_to and not self._held:
             return [out] if self._follows(out) else Broken(TOO_SLOW)
         self._hold(out)
         return self._let_go()

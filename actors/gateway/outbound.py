@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from actors.gateway.conflation import conflate
-from actors.gateway.frames import PING_FRAME, text_frames
+from actors.gateway.frames import PING_FRAME, text_header
 
 if TYPE_CHECKING:
     from actors.protocol.events import Event
@@ -18,10 +19,10 @@ BATCH_BYTES: Final = 65_536
 
 @attrs.frozen
 class Out:
-    """One message to write.
+    """One message to write. That of an event is made once, and shared by all connections of the user.
 
     Attributes:
-        frame: its bytes.
+        frame: its bytes; none stand for a ping.
         seq: of a durable event.
         replayed: whether it comes from the log; then it does not count against the limit.
         event: what the frame says, where it is ephemeral and may give way to newer ones.
@@ -31,6 +32,12 @@ class Out:
     seq: int | None = None
     replayed: bool = False
     event: Event | None = None
+    header: bytes = attrs.field(init=False, repr=False, eq=False)
+    """What makes a frame of WebSocket of it: a server's frames are the same for everybody."""
+
+    @header.default
+    def _header(self) -> bytes:
+        return text_header(len(self.frame)) if self.frame else PING_FRAME
 
 
 PING: Final = Out(b"")
@@ -49,10 +56,11 @@ class Batch:
 class Outbound:
     """Messages on their way out. Replayed ones go at the client's pace and do not count against the limit."""
 
-    __slots__ = ("_fresh", "_outs", "waiting")
+    __slots__ = ("_fresh", "_outs", "_size", "waiting")
 
     def __init__(self) -> None:
         self._outs: list[Out] = []
+        self._size = 0  # bytes of all of them
         self._fresh = False  # something has come since that may give way, or may have to
         self.waiting = 0
         """Bytes that count against `limits.outbound_bytes`."""
@@ -64,30 +72,41 @@ class Outbound:
         self._outs.append(out)
         if out.event is not None:
             self._fresh = True
+        size = len(out.frame)
+        self._size += size
         if not out.replayed:
-            self.waiting += len(out.frame)
+            self.waiting += size
 
     def take(self) -> Batch:
         """The next batch to write. What is taken does not count any more: it is at most one batch."""
         outs = self._outs
-        size = count = 0
-        for out in outs:
-            size += len(out.frame)
-            if size > BATCH_BYTES and count:
-                break
-            count += 1
-        if count == len(outs):
+        if self._size <= BATCH_BYTES:
             self._outs = []
-            self.waiting = 0
+            self._size = self.waiting = 0
         else:
-            outs, self._outs = outs[:count], outs[count:]
-            self.waiting -= sum(len(out.frame) for out in outs if not out.replayed)
-        durable = sum(out.seq is not None for out in outs)
-        pings = outs.count(PING)
-        if not pings:
-            return Batch(text_frames([out.frame for out in outs]), durable, len(outs) - durable)
-        pieces = [PING_FRAME if out == PING else text_frames([out.frame]) for out in outs]
+            outs, self._outs = outs[: self._batch], outs[self._batch :]
+            self._measure()
+        durable = pings = 0
+        pieces: list[bytes] = []
+        for out in outs:
+            pieces.append(out.header)
+            pieces.append(out.frame)
+            if out.seq is not None:
+                durable += 1
+            elif not out.frame:
+                pings += 1
         return Batch(b"".join(pieces), durable, len(outs) - durable - pings)
+
+    @property
+    def _batch(self) -> int:
+        """How many make up a batch."""
+        sizes = accumulate(len(out.frame) for out in self._outs)
+        return max(1, sum(1 for _ in takewhile(lambda size: size <= BATCH_BYTES, sizes)))
+
+    def _measure(self) -> None:
+        """Add up what waits."""
+        self._size = sum(len(out.frame) for out in self._outs)
+        self.waiting = sum(len(out.frame) for out in self._outs if not out.replayed)
 
     def conflate(self) -> int:
         """Let what is ephemeral give way to what is newer, since the client lags; how many messages that spares it."""
@@ -96,10 +115,10 @@ class Outbound:
         self._fresh = False
         before = len(self._outs)
         self._outs = conflate(self._outs)
-        self.waiting = sum(len(out.frame) for out in self._outs if not out.replayed)
+        self._measure()
         return before - len(self._outs)
 
     def clear(self) -> None:
         """Drop everything: the client will resume."""
         self._outs = []
-        self.waiting = 0
+        self._size = self.waiting = 0

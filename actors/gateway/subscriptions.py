@@ -89,6 +89,11 @@ class Subscriptions:
             del self._held[next(iter(self._held))]
         return []
 
+    @property
+    def holds(self) -> bool:
+        """Whether anything was held."""
+        return bool(self._held)
+
     def let_go(self) -> list[Out]:
         """What was held."""
         held, self._held = self._held, {}

@@ -13,6 +13,7 @@ from collections import Counter
 
 import attrs
 
+from actors.coordination.counts import CoordinationCounts
 from actors.engines.counts import EngineCounts
 
 OTHER = "other"
@@ -52,6 +53,7 @@ class DaemonCounters:
         stuck: times that an actor had work and finished none of it for long.
         loop_blocks: times that the loop did not turn for long.
         engines: what each engine has done, by its name.
+        coordination: tasks, and who waits for an agent.
     """
 
     isolation_violations: int = 0
@@ -86,6 +88,7 @@ class DaemonCounters:
     loop_blocks: int = 0
 
     engines: dict[str, EngineCounts] = attrs.field(factory=dict)
+    coordination: CoordinationCounts = attrs.field(factory=CoordinationCounts)
 
     @property
     def connections_open(self) -> int:

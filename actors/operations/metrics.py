@@ -18,9 +18,11 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from actors.coordination.counts import TASK_COUNTS
 from actors.operations.census import Census, take_census
 from actors.operations.counters import OTHER, DaemonCounters
 from actors.operations.pauses import BOUNDS, Pauses, watch_pauses
+from actors.protocol.channel_events import AgentState
 from actors.protocol.codes import CLOSES, GOING_AWAY, NORMAL, ErrorCode
 from actors.protocol.commands import KNOWN
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from actors.coordination.counts import CoordinationCounts
     from actors.engines.counts import EngineCounts
     from runtime import System
 
@@ -91,6 +94,7 @@ class Metrics:
         yield from _of_daemon(self._counters)
         yield _of_pauses(self._pauses)
         yield from _of_engines(self._counters.engines)
+        yield from _of_coordination(self._counters.coordination)
 
     def _let_none_fall(self, census: Census) -> None:
         """Tell of no count less than was told before, for Prometheus would take it for a restart of the daemon.
@@ -207,6 +211,22 @@ def _of_engines(engines: Mapping[str, EngineCounts]) -> Iterable[Metric]:
             executions.add_metric((name, outcome), getattr(engine, outcome))
         seconds.add_metric((name,), engine.milliseconds / 1000)
     return up, executing, queued, executions, seconds
+
+
+def _of_coordination(counts: CoordinationCounts) -> Iterable[Metric]:
+    outcomes = {outcome: counts.tasks[outcome] for outcome in TASK_COUNTS}
+    yield _counter("tasks", "Tasks by what became of them; again: attempts that another followed.", "outcome", outcomes)
+    waiting = GaugeMetricFamily("understudy_slots_wanted", "Who waits for an agent now.", labels=("priority",))
+    for priority, count in counts.waiting().items():
+        waiting.add_metric((priority,), count)
+    yield waiting
+    agents, states = (
+        GaugeMetricFamily("understudy_agents", "Agents that there are now.", labels=("status",)),
+        counts.agents(),
+    )
+    for state in AgentState:
+        agents.add_metric((state.value,), states.get(state.value, 0))
+    yield agents
 
 
 def _of_pauses(pauses: Pauses) -> Metric:

@@ -29,11 +29,12 @@ from bench.delivery.swarm import NotServed
 from bench.program import Load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Measure = Callable[[str, Load, Sequence[str], Site], dict[str, float]]
 
 SPARE_FILES: Final = 200
 """Files that a program needs beside its sockets."""
-
 
 ASK_VERSION: Final = "import sys; from importlib.metadata import version; print(version(sys.argv[1]))"
 
@@ -74,7 +75,8 @@ def used_seconds() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in whose)
 
 
-def main(arguments: Sequence[str]) -> None:
+def run_scenario(measure: Measure, arguments: Sequence[str]) -> None:
+    """The program: read the arguments, measure, print."""
     subject, *rest = arguments
     split = rest.index("--")
     command, load = rest[:split], Load.parse(rest[split + 1 :])
@@ -86,7 +88,7 @@ def main(arguments: Sequence[str]) -> None:
     busy, used = busy_seconds(), used_seconds()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         try:
-            values = scenario(subject, load, command, Site(Path(directory), cores))
+            values = measure(subject, load, command, Site(Path(directory), cores))
         except NotServed as error:
             sys.exit(str(error))
     share = (used_seconds() - used) / max(busy_seconds() - busy, 0.01)
@@ -100,4 +102,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_scenario(scenario, sys.argv[1:])

@@ -29,14 +29,17 @@ class Turns:
     Args:
         run: runs a command within so many seconds and gives what it printed; raises `ProgramFailed`.
         progress: told what is being run.
+        scenario_of: gives the scenario that a metric belongs to.
     """
 
     def __init__(
         self,
         run: Callable[[Sequence[str], float], str] = run_command,
         progress: Callable[[str], None] = lambda _line: None,
+        scenario_of: Callable[[str], Scenario] = scenario_of,
     ) -> None:
         self._run = run
+        self._scenario_of = scenario_of
         self._progress = progress
         self._turns: dict[tuple[str, str], list[Turn]] = defaultdict(list)
         self._taken: dict[tuple[str, str], int] = defaultdict(int)
@@ -47,7 +50,7 @@ class Turns:
         Raises:
             ProgramFailed: the turn has failed, or does not give the metric.
         """
-        scenario = scenario_of(load.metric)
+        scenario = self._scenario_of(load.metric)
         if scenario.subjects not in {EVERYBODY, subject.name}:
             return Answer(None, "", "", 1.0)
         turns = self._turns[subject.name, scenario.name]

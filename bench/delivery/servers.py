@@ -128,9 +128,10 @@ class Daemon:
     Args:
         site: where its data, its configuration and its output go.
         model_port: where the model answers; None: the daemon's own simulated one.
+        configuration: of its own, in place of the one above.
     """
 
-    def __init__(self, site: Site, model_port: int | None = None) -> None:
+    def __init__(self, site: Site, model_port: int | None = None, configuration: str | None = None) -> None:
         self.data = site.directory / "data"
         self._cores = site.cores
         self._output = site.directory / "daemon.log"
@@ -138,7 +139,8 @@ class Daemon:
         self._port = 0
         model = "" if model_port is None else MODEL.format(port=model_port)
         steps = ", ".join(STEP.format(number=number) for number in range(STREAMS))
-        self._file.write_text(CONFIGURATION.format(model=model, steps=steps))
+        usual = CONFIGURATION.format(model=model, steps=steps)
+        self._file.write_text(usual if configuration is None else configuration)
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process; `ready` waits for it. Started again, it takes the same port."""
@@ -169,10 +171,10 @@ def bare(command: Sequence[str], site: Site) -> Iterator[Server]:
 
 
 @contextmanager
-def simulated_model(site: Site, tokens_per_second: float) -> Iterator[int]:
-    """A model outside of the daemon, which is not to be measured with it; gives its port."""
-    output = site.directory / "model.log"
-    options = ("simulate", "--port", "0", "--tokens-per-second", str(tokens_per_second))
+def simulated_model(site: Site, tokens_per_second: float, name: str = "simulated", *more: str) -> Iterator[int]:
+    """A model outside of the daemon, which is not to be measured with it; gives its port. `more` of its options."""
+    output = site.directory / f"{name}.log"
+    options = ("simulate", "--port", "0", "--tokens-per-second", str(tokens_per_second), "--model-name", name, *more)
     process = launch([*UNDERSTUDY, *options], site.cores.others, output)
     with ending(process):
         yield int(line(process, output, SIMULATING).split("http://127.0.0.1:")[1].split("/")[0])

@@ -205,8 +205,7 @@ class Client:
                     swarm.arrived += 1
         elif payload == b"2":  # the only thing that a server of another dialect asks of a client
             self.say(b"3")
-        if swarm.listener is self:
-            swarm.heard(payload)
+        swarm.take(self, payload)
 
     def _enter(self, welcome: dict[str, Any]) -> None:
         self.welcome = welcome
@@ -268,6 +267,11 @@ class Swarm:
         if client.welcome is not None:
             self.inside -= 1
             self.arrived -= not client.missing
+
+    def take(self, client: Client, payload: bytes) -> None:
+        """A text for one who is in. A scenario that listens to all of them has a swarm of its own."""
+        if self.listener is client:
+            self.heard(payload)
 
     def entered(self, client: Client) -> None:
         self.inside += 1

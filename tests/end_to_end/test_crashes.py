@@ -54,6 +54,9 @@ PLACES = {
     "Listener": Place("/gateway/listener"),
     "EngineFallback": Place("/engines/creative"),
     "Engine": Place("/engines/perfect_recall/engine"),
+    "Coordinator": Place("/engines/coordinator"),
+    "Tasks": Place("/engines/tasks"),
+    "Pulse": Place("/operations/pulse"),
     "Watchdog": Place("/watchdog"),
 }
 

@@ -15,7 +15,7 @@ from tests.support.held_model import held_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-TOP = ("storage", "models", "users", "runs", "gateway", "watchdog")
+TOP = ("storage", "models", "engines", "users", "runs", "gateway", "operations", "watchdog")
 
 
 @pytest.mark.parametrize("child", TOP)

@@ -107,10 +107,13 @@ async def test_every_task_belongs_to_an_actor(tmp_path: Path) -> None:
                 root_task = here.system.root.task  # type: ignore[union-attr]  # it runs
                 owned = actors_tasks(here)
                 ours = {task for owner in owned for task in descendants(owner)}
-                # What the daemon had begun before anybody connected is the actors', the wheel and the task of the tree.
-                assert {task.name.rpartition(".")[2] for task in daemon - ours} == {"run"}
+                # What the daemon had begun before anybody connected is the actors', the wheel, the task of the tree,
+                # and the program's one that waits to be told to stop.
+                programs = sorted(task.name.rpartition(".")[2] for task in daemon - ours)
+                assert programs == ["run", "run", "stop_when_asked"]
                 [tree] = [task for task in daemon - ours if root_task in descendants(task)]
-                wheel = daemon - ours - {tree}
+                asked = {task for task in daemon - ours if task.name.endswith("stop_when_asked")}
+                wheel = daemon - ours - {tree} - asked
                 assert len(wheel) == 1
                 assert "Wheel.run" in next(iter(wheel)).name
                 # And since then nothing else: all that is new are the clients, the held model's answers, and actors'.
@@ -125,7 +128,7 @@ async def test_every_task_belongs_to_an_actor(tmp_path: Path) -> None:
                 for each in users:
                     await each.until(lambda each=each: each.log[-1]["metadata"].get("status") == "completed")
                     each.verify(midrun=True)
-            assert all_tasks() - beside(before) == descendants(tree)
+            assert all_tasks() - beside(before) == descendants(tree) | asked
         assert all_tasks() - beside(before) == set()
 
 
@@ -155,4 +158,4 @@ async def test_two_daemons_in_one_process_share_nothing(tmp_path: Path) -> None:
             assert twin.codes == []
             assert all(str(tmp_path / "two") not in str(line) for line in one.log)
             await ada.until(lambda: len(ada.connections) == 2)
-        assert sorted(path.name for path in (tmp_path / "one" / "data").iterdir()) == ["lock", "understudy.db"]
+        assert sorted(path.name for path in (tmp_path / "one" / "data").iterdir()) == ["artifacts", "lock", "understudy.db"]

@@ -201,3 +201,27 @@ async def test_age_is_that_of_the_turn(bench: Bench):
     assert handling is not None
     assert handling.age_ms == pytest.approx(1500)
     await bench.stop(a, within=0)
+
+
+async def test_a_snapshot_in_turns_is_the_same_where_nothing_happens(bench: Bench):
+    host = await bench.spawn("host", OpenHost)
+    await bench.spawn("leaf", under=host)
+    await bench.spawn("other")
+    assert await bench.system.tree_in_turns() == bench.system.tree()
+
+
+async def test_others_run_while_a_snapshot_in_turns_is_taken(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("runtime._tree.CELLS_A_TURN", 2)
+    host = await bench.spawn("host", OpenHost)
+    for number in range(40):
+        await bench.spawn(f"leaf{number}", under=host)
+    async with trio.open_nursery() as nursery:
+
+        async def stop_the_last() -> None:
+            await host.do(lambda actor: actor.stop_child("leaf39"))
+
+        nursery.start_soon(stop_the_last)
+        tree = await bench.system.tree_in_turns()
+    node = tree.find("/host")
+    assert node is not None
+    assert [child.path for child in node.children] == [f"/host/leaf{number}" for number in range(39)]

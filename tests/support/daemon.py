@@ -76,10 +76,13 @@ class Response:
         return json.loads(self.body)
 
 
-async def http(port: int, path: str, *, method: str = "GET", body: object = None) -> Response:
+async def http(
+    port: int, path: str, *, method: str = "GET", body: object = None, headers: dict[str, str] | None = None
+) -> Response:
     """One request, on a connection of its own."""
     data = b"" if body is None else json.dumps(body).encode()
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     with trio.fail_after(WITHIN):
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:

@@ -16,7 +16,7 @@ from actors.engines.counts import EngineCounts
 from actors.engines.engine import Part
 from actors.engines.fallback import EnginePlan, engine_spec
 from actors.engines.messages import EngineResult, Execute
-from actors.engines.strategy import Outcome, Unavailable
+from actors.engines.strategy import Misfit, Outcome, Unavailable
 from actors.operations.channels import Topic
 from actors.protocol.catalogue import Failure
 from actors.protocol.channel_events import Channel
@@ -68,6 +68,8 @@ class Scripted:
                 raise RuntimeError("planned")
             case ["defect", "of", name] if name == self.name:
                 raise RuntimeError("planned")
+            case ["misfit"]:
+                raise Misfit({"here": "No."})
             case ["unavailable"]:
                 raise Unavailable("planned")
             case ["fail"]:
@@ -240,9 +242,7 @@ async def bench() -> AsyncIterator[Callable[..., Any]]:
         yield do
 
 
-def execute(
-    description: str = "The whole", user: str = "ada", within: float = 600.0, **parameters: Any
-) -> Execute:
+def execute(description: str = "The whole", user: str = "ada", within: float = 600.0, **parameters: Any) -> Execute:
     """A request, for a strategy."""
     return Execute("concurrent_analysis", description, user, trio.current_time() + within, parameters)
 

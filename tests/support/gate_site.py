@@ -72,7 +72,8 @@ class Site:
         if "ticket" not in more:
             more["ticket"] = self.ledger.admit(trio.current_time())
             assert more["ticket"] is not None
-        return Acquire(holder or self.h1, ("m",), tokens, 0, "u1", "r1", **more)
+        user = more.pop("user", "u1")
+        return Acquire(holder or self.h1, ("m",), tokens, 0, user, "r1", **more)
 
     async def lease(self, holder: Ref[Any] | None = None, *, within: float = 300, **more: Any) -> Lease:
         lease: Lease = await self.gate.ask(self.acquire(holder, **more), within=within)

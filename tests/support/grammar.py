@@ -14,6 +14,7 @@ import attrs
 from tests.support.grammar_tables import (
     AGENT_ENDS,
     ANSWERS,
+    APPROVALS,
     BESIDE_REPLAY,
     FREE_ARRAYS,
     OF_RUN,
@@ -27,6 +28,7 @@ from tests.support.grammar_tables import (
     text,
     time,
 )
+from tests.support.grammar_tasks import Tasks
 
 
 @attrs.frozen
@@ -52,6 +54,8 @@ class Attempt:
     answered: bool = False
     tools: dict[str, str] = attrs.field(factory=dict)
     open_tools: set[str] = attrs.field(factory=set)
+    asks: str = ""
+    decision: str = ""
 
 
 @attrs.define
@@ -100,6 +104,7 @@ class Checker:
     causes: set[str] = attrs.field(factory=set)
     begun_here: set[str] = attrs.field(factory=set)
     runs: dict[str, Run] = attrs.field(factory=dict)
+    tasks: Tasks = attrs.field(factory=Tasks)
     message_ids: dict[str, tuple[str, str, int]] = attrs.field(factory=dict)
 
     def report(self, rule: str, detail: str) -> None:
@@ -131,6 +136,9 @@ class Checker:
             self.begun_here.add(metadata["run_id"])  # the answer to start_run
         if "run_id" in frame and kind not in BESIDE_REPLAY:
             self.of_run(frame, kind, metadata)
+        if kind == "task_status":
+            for rule, detail in self.tasks.see(metadata, self.from_start):
+                self.report(rule, detail)
 
     def end(self, index: int, ends_midrun: bool) -> None:
         self.index = index
@@ -144,6 +152,8 @@ class Checker:
             if not run.ended:
                 self.report("run_unfinished", run_id)
             self.attempts_unfinished(run)
+        for task_id in self.tasks.unfinished():
+            self.report("task_unfinished", task_id)
 
     # Shape
 
@@ -230,7 +240,7 @@ class Checker:
             self.report("after_run_end", f"{kind} of {run_id}")
         if kind == "run_status":
             self.run_status(run, metadata)
-        elif kind in OF_RUN:
+        elif kind in OF_RUN | APPROVALS:
             self.of_attempt(run, (run_id, metadata["step"], metadata["attempt"]), kind, frame)
 
     def run_status(self, run: Run, metadata: Frame) -> None:
@@ -279,6 +289,8 @@ class Checker:
         elif kind == "agent_response":
             self.message(attempt, key, metadata["message_id"])
             self.response(attempt, frame)
+        elif kind in APPROVALS:
+            self.approval(run, attempt, kind, metadata)
         elif kind != "agent_progress":
             self.tool(run, attempt, kind, metadata)
         attempt.started = True
@@ -305,6 +317,19 @@ class Checker:
         if status != "completed" and attempt.answered:
             self.report("response_on_failure", f"{status} after an agent_response")
 
+    def approval(self, run: Run, attempt: Attempt, kind: str, metadata: Frame) -> None:
+        """A decision is asked for once an attempt, and taken once; an answer that is not released never comes."""
+        if ("expires_at" in metadata) != ("on_timeout" in metadata):
+            self.report("fields", "expires_at and on_timeout come together or not at all")
+        if kind == "approval_request":
+            if attempt.asks:
+                self.report("approval_pair", f"{metadata['approval_id']} is asked for behind {attempt.asks}")
+            attempt.asks = metadata["approval_id"]
+            return
+        if attempt.decision or (attempt.asks != metadata["approval_id"] and (run.from_start or attempt.asks)):
+            self.report("approval_pair", f"{metadata['approval_id']} is decided, {attempt.asks or 'nothing'} was asked")
+        attempt.decision = metadata["decision"]
+
     def message(self, attempt: Attempt, key: tuple[str, str, int], message_id: str) -> None:
         if attempt.message_id not in {"", message_id} or self.message_ids.get(message_id, key) != key:
             self.report("message_id", f"{message_id} is not the one of this attempt")
@@ -327,6 +352,8 @@ class Checker:
         metadata = frame["metadata"]
         if attempt.answered:
             self.report("response_twice", attempt.message_id)
+        if attempt.asks and attempt.decision != "approve":
+            self.report("not_released", attempt.message_id)
         attempt.answered = True
         if "model" not in metadata and metadata.get("degraded") is not True:
             self.report("fields", "model is missing of an answer that is not degraded")

@@ -49,10 +49,6 @@ def time(value: Any) -> bool:
     return isinstance(value, str) and TIME.fullmatch(value) is not None
 
 
-def present(value: Any) -> bool:
-    return value is not None
-
-
 def one_of(*allowed: str) -> Test:
     return lambda value: value in allowed
 
@@ -76,7 +72,8 @@ AGENT_STATUSES = one_of(
 RUN_ENDS = {"completed", "failed", "cancelled"}
 RUN_STATUSES = one_of("queued", "running", "waiting_for_approval", "paused", *RUN_ENDS)
 CHANNELS = one_of("agent_status", "task_completion", "engine_status", "system_metrics", "system_alerts")
-TASK_STATUSES = one_of("queued", "running", "completed", "failed")
+TASK_ENDS = {"completed", "failed"}
+TASK_STATUSES = one_of("queued", "running", *TASK_ENDS)
 LIMITS = members(
     **dict.fromkeys(
         (
@@ -158,20 +155,28 @@ TYPES: dict[str, tuple[bool, Test, dict[str, Test]]] = {
     "approval_request": (
         True,
         text,
-        {"approval_id": text, "message_id?": text, "expires_at": time, "on_timeout": one_of("approve", "reject")},
+        {
+            **dict.fromkeys(("approval_id", "message_id?", "answer?", "digest?"), text),
+            "expires_at?": time,
+            "on_timeout?": one_of("approve", "reject"),
+        },
     ),
     "approval_result": (
         True,
         string,
-        {"approval_id": text, "decision": one_of("approve", "reject", "modify"), "by": text},
+        {"approval_id": text, "decision": one_of("approve", "reject", "modify"), "by": text, "feedback?": text},
     ),
     "message": (True, text, {"message_id": text, "author": text}),
     "session_updated": (True, string, {"revision": whole}),
-    "task_status": (True, string, {"task_id": text, "status": TASK_STATUSES}),
+    "task_status": (
+        True,
+        text,
+        {"task_id": text, "status": TASK_STATUSES, "agent?": text, "attempt?": positive, "error?": text},
+    ),
     "task_assigned": (
         False,
         string,
-        {"task_id": text, "attempt": positive, "task_type": text, "parameters": record, "deadline": present},
+        {"task_id": text, "attempt": positive, "task_type": text, "parameters": record, "deadline": time},
     ),
     "typing": (False, string, {"user_id": text, "active": flag}),
     "presence": (False, string, {"user_id": text, "presence": one_of("online", "afk", "offline")}),
@@ -183,6 +188,7 @@ TYPES: dict[str, tuple[bool, Test, dict[str, Test]]] = {
     ),
     "draining": (False, string, {"retry_after": number}),
 }
+APPROVALS = {"approval_request", "approval_result"}
 ANSWERS = {"reply", "error", "heartbeat"}
 BESIDE_REPLAY = ANSWERS | {"draining"}
 OF_RUN = {"run_status", "agent_status", "agent_progress", "agent_delta", "agent_response", "tool_executing"}

@@ -353,6 +353,7 @@ async def runs_system(
     run_budget: Intensity | None = None,
     limits: AttemptLimits | None = None,
     keep: float = 604_800.0,
+    coordinator: bool = False,
 ) -> AsyncIterator[RunsSystem]:
     """Runs of this workflow, for ada."""
     monkeypatch.setattr(run_module, "AgentStep", Player)
@@ -365,6 +366,8 @@ async def runs_system(
     def make() -> Runs:
         (system,) = holder
         services = RunServices(system.ref("/users"), system.ref("/storage"), stamps, agents, daemon, limits)
+        if coordinator:
+            services = attrs.evolve(services, coordinator=system.ref("/coordinator"))
         runs = Runs(lambda: services, system.ref("/storage"), keep)
         if run_budget is not None:
             runs.budget = run_budget

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from actors.protocol.commands import Resume
     from actors.users.silence import SilentFailure
+    from actors.users.task_commands import Coordination
     from runtime import Ref, Report
 
 START = 1_800_000_000.0
@@ -346,6 +347,7 @@ async def users_system(
     plan: Plan | None = None,
     workflow: WorkflowDefinition = WORKFLOW,
     holder: list[System] | None = None,
+    coordination: Callable[[System], Coordination] | None = None,
 ) -> AsyncIterator[UsersSystem]:
     """A root with the journal at /storage, the contexts at /users, runs at /runs and a producer for ada at /voice."""
     reports: list[Report] = []
@@ -367,6 +369,7 @@ async def users_system(
             workflows={"delivery": workflow},
             counters=counters,
             silent=silent.append,
+            coordination=None if coordination is None else coordination(system),
         )
 
     class Contexts(Users):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import attrs
 import hypothesis.strategies as st
 from hypothesis import given
 
 from actors.gateway.frames import PING_FRAME, text_frames
+from actors.gateway.joining import Joining
 from actors.gateway.outbound import BATCH_BYTES, PING, Batch, Out, Outbound
+from actors.users.messages import Attached, Deliver
 from tests.support.said import delta
 
 
@@ -92,3 +95,18 @@ def test_nothing_is_lost_or_reordered(messages: list[Out]) -> None:
     assert durable == sum(each.seq is not None for each in messages)
     assert durable + ephemeral == len(messages)
     assert out.waiting == 0
+
+
+def test_an_event_is_framed_once_for_all_connections() -> None:
+    deliver = Deliver("ada", b"x" * 300, 7)
+    assert deliver.out.seq == 7
+    assert deliver.out.header + deliver.out.frame == text_frames([deliver.frame])
+    both = [Joining(1000), Joining(1000)]
+    for each in both:
+        each.begin(6, Attached("epoch", 1, 6, (), 0))
+        assert each.deliver(deliver) == [deliver.out]
+
+
+def test_another_frame_in_the_place_of_one_has_a_header_of_its_own() -> None:
+    out = attrs.evolve(Out(b"short"), frame=b"y" * 70_000)
+    assert out.header + out.frame == text_frames([b"y" * 70_000])

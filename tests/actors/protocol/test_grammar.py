@@ -9,6 +9,8 @@ import attrs
 import pytest
 
 from actors.protocol import connection_events, run_events
+from actors.protocol.agent_events import Attempt
+from actors.protocol.approval_events import approval_request, approval_result
 from actors.protocol.codes import ErrorCode
 from actors.protocol.event_types import DURABLE, AgentStatus, EventType, GapReason, NoticeLevel, RunStatus
 from actors.protocol.events import Event, Stamp, encode
@@ -313,6 +315,54 @@ def test_a_run_that_began_on_this_connection_is_judged_whole() -> None:
     log.run(RunStatus.RUNNING, 0)
     log.delta(ONE, 0, "x", "m1")
     assert rules(log.frames, ends_midrun=True) == {"not_started"}
+
+
+def asked(log: Log, of: Attempt, *, decision: str | None = None, forever: bool = False) -> None:
+    log.add(
+        approval_request(
+            log.stamp(),
+            of,
+            approval_id="a",
+            question="May I?",
+            message_id="m",
+            answer="Hello!",
+            digest="d",
+            expires_at=None if forever else 1_700_000_000.0,
+            on_timeout="reject",
+        )
+    )
+    if decision is not None:
+        log.add(
+            approval_result(
+                log.stamp(), of, approval_id="a", decision=decision, by="ada", sentence="Decided.", feedback="Shorter."
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("decision", "broken"), [("approve", set()), ("reject", {"not_released"}), (None, {"not_released"})]
+)
+@pytest.mark.parametrize("forever", [True, False])
+def test_an_answer_that_was_asked_for_comes_only_released(decision: Any, broken: set[str], forever: bool) -> None:
+    log = Log()
+    log.welcome()
+    log.run(RunStatus.QUEUED, 0)
+    log.status(ONE, AgentStatus.STARTED)
+    log.status(ONE, AgentStatus.THINKING)
+    asked(log, ONE, decision=decision, forever=forever)
+    log.response(ONE, "Hello!", "m")
+    log.status(ONE, AgentStatus.COMPLETED)
+    assert rules(log.frames, ends_midrun=True) == broken
+
+
+def test_a_decision_is_asked_for_and_taken_once() -> None:
+    log = Log()
+    log.welcome()
+    log.run(RunStatus.QUEUED, 0)
+    log.status(ONE, AgentStatus.STARTED)
+    asked(log, ONE, decision="reject")
+    asked(log, ONE, decision="reject")
+    assert rules(log.frames, ends_midrun=True) == {"approval_pair"}
 
 
 def test_an_approval_of_a_run_names_its_step() -> None:

@@ -143,7 +143,8 @@ def test_a_number_of_more_digits_than_python_reads():
             '[workflows.w]\ntitle = "W"\nsteps = [{name = "a", agent = "analist"}]',
             (
                 'u.toml, line 1: workflows.w cannot run: step "a" names the unknown agent "analist"; '
-                "known: analyst, architect, batch_validator, core_engineer, deployer, developer, integration_engineer, operations_engineer, review_editor, reviewer, test_engineer, tester"
+                "known: analyst, architect, batch_validator, core_engineer, deployer, developer, integration_engineer, "
+                "operations_engineer, review_editor, reviewer, test_engineer, tester"
             ),
         ),
         (
@@ -161,7 +162,8 @@ def test_a_number_of_more_digits_than_python_reads():
             '"\\u001b[31m" = 1',
             (
                 'u.toml, line 1: "\\x1b[31m" is not a known key; '
-                "known: agents, approvals, calls, connections, engines, fallback, log, models, monitoring, runs, server, tasks, tools, users, workers, workflows"
+                "known: agents, approvals, calls, connections, engines, fallback, log, mcp, models, monitoring, runs, "
+                "server, tasks, tools, users, workers, workflows"
             ),
         ),
     ],

@@ -1,0 +1,182 @@
+"""Remote workers as the coordinator sees them come and go. What is known of them stands in the `Roster`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from actors.coordination.board import Place
+from actors.coordination.roster import MOST_OF_A_CLIENT, Registration, agent_id_of
+from actors.protocol.codes import ErrorCode
+from actors.users.messages import CommandError, Later, ToClient
+from runtime import Refused
+
+if TYPE_CHECKING:
+    from actors.coordination.coordinator import Coordinator
+    from actors.coordination.messages import RegisterWorker
+    from actors.coordination.roster import Attendance, Worker
+    from runtime import Ref
+
+FORGET_AFTER: Final = 3600.0
+"""Seconds for which a worker that is offline is still shown."""
+
+
+class Workers:
+    """See the module."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._board = coordinator.board
+        self._leases = coordinator.leases
+        self._roster = coordinator.services.roster
+
+    def take_up(self) -> None:
+        """The coordinator has begun: have those here that were there before."""
+        for attendance in self._roster:
+            for registration in attendance.agents.values():
+                self._put(attendance, registration)
+            if attendance.connection is not None:
+                self._coordinator.watch(attendance.connection)
+            elif attendance.offline:
+                self._forget_later(attendance)
+            else:
+                self._expect_back(attendance)
+
+    # --- what workers say
+
+    def register(self, message: RegisterWorker) -> object:
+        """Have an agent of the worker's here; its id."""
+        worker = message.worker
+        agent_id = agent_id_of(worker, message.name)
+        known = self._roster.get(worker)
+        if known is not None and agent_id not in known.agents and len(known.agents) >= MOST_OF_A_CLIENT:
+            return Refused(CommandError(ErrorCode.LIMIT_REACHED))
+        owner = None if message.shared else worker.user
+        registration = Registration(
+            agent_id, worker, message.name, message.role, message.capabilities, message.slots, owner
+        )
+        attendance = self._enter(worker, message.connection)
+        self._roster.add(attendance, registration)
+        self._put(attendance, registration)
+        self._present(attendance)
+        self._offer_again(attendance)
+        return agent_id
+
+    def unregister(self, worker: Worker, agent_id: str) -> object:
+        """Have it here no more: its id again."""
+        attendance = self._roster.get(worker)
+        if attendance is None or agent_id not in attendance.agents:
+            return Refused(CommandError(ErrorCode.NOT_FOUND))
+        self.remove(agent_id)
+        return agent_id
+
+    def remove(self, agent_id: str) -> None:
+        """It goes, and what it had goes to others."""
+        attendance = self._roster.by_agent(agent_id)
+        assert attendance is not None
+        connection = attendance.connection
+        self._roster.remove(attendance, agent_id)
+        if not attendance.agents:
+            self._coordinator.cancel_timer(("away", attendance.worker))
+            if connection is not None:
+                self._coordinator.unwatch(connection)
+        self._leases.revoke(self._board.remove(agent_id))
+
+    def here(self, worker: Worker, connection: Ref[Any]) -> None:
+        """A client has a connection. Most are no workers."""
+        if self._roster.get(worker) is not None:
+            attendance = self._enter(worker, connection)
+            self._present(attendance)
+            self._offer_again(attendance)
+
+    def heard(self, worker: Worker) -> None:
+        """A worker has said something of its work: it is silent no more."""
+        attendance = self._roster.get(worker)
+        if attendance is not None and attendance.silent:
+            attendance.silent.clear()
+            self._present(attendance)
+
+    # --- coming and going
+
+    def _put(self, attendance: Attendance, registration: Registration) -> None:
+        agent_id = registration.agent_id
+        place = Place(agent_id, registration.slots, registration.capabilities, registration.owner, remote=True)
+        place.present = attendance.present(agent_id)
+        self._leases.give(self._board.put(place))
+
+    def _enter(self, worker: Worker, connection: Ref[Any]) -> Attendance:
+        known = self._roster.get(worker)
+        before = None if known is None else known.connection
+        if before is not connection:
+            if before is not None:
+                self._coordinator.unwatch(before)
+            self._coordinator.watch(connection)
+        self._coordinator.cancel_timer(("away", worker))
+        return self._roster.enter(worker, connection, self._coordinator.now())
+
+    def _present(self, attendance: Attendance) -> None:
+        for agent_id in attendance.agents:
+            self._leases.give(self._board.present(agent_id, present=attendance.present(agent_id)))
+            self._coordinator.publish(agent_id, attendance.worker.user)
+
+    def left(self, connection: Ref[Any]) -> None:
+        """A connection has ended. If it was a worker's, that is given nothing new until it is back."""
+        attendance = self._roster.by_connection(connection)
+        if attendance is not None:
+            self._roster.leave(attendance, self._coordinator.now())
+            self._present(attendance)
+            self._expect_back(attendance)
+
+    def _expect_back(self, attendance: Attendance) -> None:
+        left = attendance.changed + self._coordinator.services.offline_after - self._coordinator.now()
+        self._coordinator.timer(("away", attendance.worker), left, Later(lambda: self._offline(attendance)))
+
+    def _offline(self, attendance: Attendance) -> None:
+        """It has been gone for too long."""
+        attendance.offline = True
+        for agent_id in attendance.agents:
+            self._lose(attendance, agent_id)
+        self._forget_later(attendance)
+
+    def silent(self, agent_id: str) -> None:
+        """It has let a deadline pass without a word."""
+        attendance = self._roster.by_agent(agent_id)
+        if attendance is not None:
+            attendance.silent.add(agent_id)
+            self._lose(attendance, agent_id)
+
+    def _lose(self, attendance: Attendance, agent_id: str) -> None:
+        self._board.present(agent_id, present=False)
+        self._leases.revoke(self._board.revoke(agent_id))
+        self._coordinator.publish(agent_id, attendance.worker.user)
+
+    def _forget_later(self, attendance: Attendance) -> None:
+        self._coordinator.timer(("away", attendance.worker), FORGET_AFTER, Later(lambda: self._forget(attendance)))
+
+    def _forget(self, attendance: Attendance) -> None:
+        for agent_id in list(attendance.agents):
+            self.remove(agent_id)
+
+    # --- offers
+
+    def _offer_again(self, attendance: Attendance) -> None:
+        """The worker may not have had what is open, or have lost it with its connection."""
+        for agent_id in attendance.agents:
+            place = self._board.place(agent_id)
+            assert place is not None
+            for lease_id in place.leases:
+                self.offer(lease_id)
+
+    def offer(self, lease_id: str) -> None:
+        """Tell the worker what it has been given, if that is known.
+
+        Where its context is not there or full, nothing is lost: connections attach again, and that is told here.
+        """
+        lease, agent_id = self._leases.get(lease_id), self._board.agent_of(lease_id)
+        registration = None if agent_id is None else self._roster.registration(agent_id)
+        if lease is not None and lease.offer is not None and registration is not None:
+            worker, services = registration.worker, self._coordinator.services
+            stamp = services.stamps.stamp()  # told again, it is another event
+            event = attrs.evolve(lease.offer, id=stamp.id, timestamp=stamp.timestamp)
+            services.context(worker.user).tell(ToClient(worker.client_id, event))
