@@ -15,11 +15,8 @@ async function work(description, parameters) { // what your worker is good at go
 async function hear({ type, content, metadata }, say) { // an event of the daemon
   const update = (status, sentence, more) => say("task_update", { task_id: metadata.task_id, attempt: metadata.attempt, status, ...more }, sentence);
   if (type === "welcome") say("register_agent", agent);
-  if (type === "reply" && metadata.agent_id) console.log("registered as", metadata.agent_id);
-  if (type === "error") console.error(content);
-  if (type !== "task_assigned") return;
-  update("running", "I am counting.");
-  await work(content, metadata.parameters).then((result) => update("completed", "Counted.", { result }), (error) => update("failed", error.message, { error: error.message }));
+  if (type === "error" || metadata.agent_id) console.log(content || `registered as ${metadata.agent_id}`);
+  if (type === "task_assigned") await work(content, metadata.parameters).then((result) => update("completed", "Counted.", { result }), (error) => update("failed", error.message, { error: error.message }));
 }
 
 function frame(opcode, payload) { // a WebSocket frame; what a client sends is masked
@@ -44,7 +41,7 @@ function talk(socket, rest) {
   say("hello", { user_id, client_id });
 }
 
-const headers = { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": 13, "Sec-WebSocket-Key": randomBytes(16).toString("base64") };
 const again = () => setTimeout(connect, 2000 * Math.random()); // as the same client: it goes on with what it had
-const connect = () => request(`http://${address}/ws`, { headers }).on("upgrade", (_, socket, first) => talk(socket, first)).on("response", again).on("error", again).end();
+const upgrade = () => ({ Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": 13, "Sec-WebSocket-Key": randomBytes(16).toString("base64") });
+const connect = () => request(`http://${address}/ws`, { headers: upgrade() }).on("upgrade", (_, socket, first) => talk(socket, first)).on("response", again).on("error", again).end();
 connect();

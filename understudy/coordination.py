@@ -20,7 +20,7 @@ from actors.engines.routing import address
 from actors.users.keys import actor_name
 from actors.users.task_commands import Coordination
 from runtime import Mailbox
-from supervisors import ChildSpec
+from supervisors import ChildSpec, Intensity
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 COORDINATOR = "/engines/coordinator"
 TASKS = "/engines/tasks"
 FOREVER = float("inf")
+BUDGET = Intensity(5, 60.0)
+"""Of each by itself: both know again what they knew as soon as others say so, so starting them often is safe."""
 
 
 @attrs.frozen(kw_only=True)
@@ -90,8 +92,8 @@ def coordination_children(settings: Settings, parts: CoordinationParts) -> list[
     )
     keep, sweep = settings.tasks.keep, settings.tasks.sweep
     return [
-        ChildSpec("coordinator", lambda: Coordinator(coordinator), mailbox=Mailbox(65_536)),
-        ChildSpec("tasks", lambda: Tasks(tasks, keep, sweep), mailbox=Mailbox(8192), shutdown=FOREVER),
+        ChildSpec("coordinator", lambda: Coordinator(coordinator), mailbox=Mailbox(65_536), budget=BUDGET),
+        ChildSpec("tasks", lambda: Tasks(tasks, keep, sweep), mailbox=Mailbox(8192), shutdown=FOREVER, budget=BUDGET),
     ]
 
 

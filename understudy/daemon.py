@@ -168,7 +168,7 @@ async def open_daemon(
             started_at=trio.current_time(),
             phase=lambda: daemon.phase,
             readiness=readiness.checks,
-            metrics=metrics.render,
+            metrics=metrics.render_in_turns,
             counters=counters,
             log=log,
             stamps=stamps,

@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from actors.coordination.counts import TASK_COUNTS
-from actors.operations.census import Census, take_census
+from actors.operations.census import Census, take_census, take_census_in_turns
 from actors.operations.counters import OTHER, DaemonCounters
 from actors.operations.pauses import BOUNDS, Pauses, watch_pauses
 from actors.protocol.channel_events import AgentState
@@ -77,6 +77,7 @@ class Metrics:
         self._counters = counters
         self._pauses = pauses
         self._told: dict[tuple[str, str], int] = {}
+        self._taken: Census | None = None
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -85,9 +86,21 @@ class Metrics:
         """All metrics as Prometheus text (`CONTENT_TYPE`). Call it in the system's thread; has no checkpoint."""
         return generate_latest(self.registry)
 
+    async def render_in_turns(self) -> bytes:
+        """As `render`, for a tree of any size: others get their turn while it is being counted.
+
+        Cancellation: nothing has happened.
+        """
+        census = await take_census_in_turns(self._system)
+        self._taken = census
+        try:
+            return self.render()
+        finally:
+            self._taken = None
+
     def collect(self) -> Iterator[Metric]:
         """For the registry."""
-        census = take_census(self._system)
+        census = take_census(self._system) if self._taken is None else self._taken
         self._let_none_fall(census)
         yield from _of_actors(census)
         yield from _of_kernel(self._system)

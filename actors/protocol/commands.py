@@ -64,9 +64,7 @@ Capabilities = Annotated[
 PriorityName = Annotated[Priority, Meta(description="LOW, MEDIUM, HIGH or CRITICAL")]
 Slots = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1,000")]
 AttemptNumber = Annotated[int, Meta(ge=1, le=_MOST, description="a whole number, 1 or more")]
-WorkStatus = Annotated[
-    Literal["running", "completed", "failed"], Meta(description="running, completed or failed")
-]
+WorkStatus = Annotated[Literal["running", "completed", "failed"], Meta(description="running, completed or failed")]
 AnyValue = Annotated[object, Meta(description="any JSON value")]
 ErrorText = Annotated[str, Meta(max_length=10_000, description="a text of at most 10,000 characters")]
 

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 OFTEN = "[monitoring]\nmetrics_interval = 0.2\n"
 
 
-def agents(device: Device) -> list[tuple[str, str]]:
-    """The agents that a device heard of, and how they were."""
+def agents(device: Device, run_id: str) -> list[dict[str, Any]]:
+    """What a device heard of the agents of a run; how their definitions stand is told besides."""
     payloads = [f["metadata"]["payload"] for f in device.frames if f["type"] == "channel"]
-    return [(each["name"], each["status"]) for each in payloads if "agent_id" in each]
+    return [each for each in payloads if each.get("agent_id", "").startswith(run_id)]
+
+
+def stood(device: Device, run_id: str) -> list[tuple[str, str]]:
+    """The same, in short: who, and how it was."""
+    return [(each["name"], each["status"]) for each in agents(device, run_id)]
 
 
 async def test_agents_at_work_are_heard_by_who_listens(tmp_path: Path) -> None:
@@ -39,13 +44,13 @@ async def test_agents_at_work_are_heard_by_who_listens(tmp_path: Path) -> None:
         for each in (ada, silent):
             assert await each.run_ended(run_id) == "completed"
         # In development mode everybody is operator, so root hears of ada's agents too, and of nothing else of hers.
-        await root.until(lambda: agents(root) == agents(ada))
-        assert agents(ada)[0] == ("Writer", "processing")
-        assert agents(ada)[-1] == ("Critic", "idle")
-        last = [f["metadata"]["payload"] for f in ada.frames if f["type"] == "channel"][-1]
+        await root.until(lambda: stood(root, run_id) == stood(ada, run_id))
+        assert stood(ada, run_id)[0] == ("Writer", "processing")
+        assert stood(ada, run_id)[-1] == ("Critic", "idle")
+        last = agents(ada, run_id)[-1]
         assert last["metrics"]["tasks_completed"] == 1
         assert last["metrics"]["average_response_ms"] >= 0
-        assert agents(silent) == []
+        assert agents(silent, run_id) == []
         assert root.log == []
         for each in (ada, silent, root):
             each.verify()

@@ -140,8 +140,8 @@ async def test_runs_are_resources_too(tmp_path: Path):
     async with house(tmp_path, None) as here, devices(here.port, "dev") as [device]:
         port = here.port
         workflows = (await http(port, "/api/workflows")).json
-        assert [w["name"] for w in workflows] == ["delivery", "short"]
-        assert [step["depends_on"] for step in workflows[1]["steps"]] == [[], ["writing"]]
+        assert [w["name"] for w in workflows] == ["delivery", "remediation", "review", "short"]
+        assert [step["depends_on"] for step in workflows[-1]["steps"]] == [[], ["writing"]]
         started = await http(port, "/api/runs", method="POST", body={"brief": BRIEF, "workflow": "short"})
         assert started.status == 201
         run_id = started.json["run_id"]

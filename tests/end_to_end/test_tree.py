@@ -158,4 +158,5 @@ async def test_two_daemons_in_one_process_share_nothing(tmp_path: Path) -> None:
             assert twin.codes == []
             assert all(str(tmp_path / "two") not in str(line) for line in one.log)
             await ada.until(lambda: len(ada.connections) == 2)
-        assert sorted(path.name for path in (tmp_path / "one" / "data").iterdir()) == ["artifacts", "lock", "understudy.db"]
+        kept = sorted(path.name for path in (tmp_path / "one" / "data").iterdir())
+        assert kept == ["artifacts", "lock", "understudy.db"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import signal
+import struct
 import subprocess
 from contextlib import asynccontextmanager
 from pathlib import Path
+from socket import SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -152,7 +154,6 @@ async def test_a_worker_whose_connection_is_reset_and_that_does_not_come_back(tm
         task_id = await submit(ada, "one two three", **COUNTING)
         await assigned(first, task_id)
         await register(second, "count words")
-        first.comes_back = False
         await reset(first)
         await assigned(second, task_id, 2)
         await second.ask("task_update", "Half.", task_id=task_id, attempt=2, status="running")
@@ -165,8 +166,16 @@ async def test_a_worker_whose_connection_is_reset_and_that_does_not_come_back(tm
 
 
 async def reset(device: Device) -> None:
-    """The connection's end without a word."""
-    await device.drop()
+    """The worker's machine resets its connection."""
+    device.comes_back = False
+    socket = device._socket
+    assert socket is not None
+    stream: Any = socket._stream
+    while not isinstance(stream, trio.SocketStream):
+        stream = stream._stream
+    stream.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    await trio.aclose_forcefully(stream)
+    await device.until(lambda: device.ended)
 
 
 async def test_a_worker_that_comes_back_goes_on_with_what_it_had(tmp_path: Path) -> None:
@@ -338,6 +347,7 @@ async def test_kill_9_with_tasks_queued_and_running(tmp_path: Path) -> None:
             ada.port = worker.port = again.port
             stale = await complete(worker, running)
             assert stale["metadata"]["code"] == "conflict"
+            ada.repeated.add("repeated")
             assert await submit(ada, "The third", priority="HIGH", id="repeated", **COUNTING) == high
             await register(worker, "count words", max_concurrent_tasks=1)
             for task_id, attempt in ((high, 1), (running, 2), (low, 1)):

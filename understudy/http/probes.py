@@ -83,6 +83,6 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
         tags=["probes"],
     )
     async def metrics() -> bytes:
-        return sources.metrics()
+        return await sources.metrics()
 
     return [health, ready, metrics]

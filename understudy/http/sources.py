@@ -93,7 +93,7 @@ class Sources:
     started_at: float
     phase: Callable[[], Phase]
     readiness: Callable[[], Awaitable[Mapping[str, Check]]]
-    metrics: Callable[[], bytes]
+    metrics: Callable[[], Awaitable[bytes]]
     counters: DaemonCounters
     log: FilteringBoundLogger
     stamps: Stamps

@@ -12,6 +12,8 @@ from actors.agents.definitions import AgentDefinition
 from actors.coordination.messages import DefineAgent, RemoveAgent
 from actors.coordination.workers import FORGET_AFTER
 from actors.protocol.catalogue import CATALOGUE, Failure
+from actors.storage.interface import KeepReply
+from actors.storage.journal import Append, FindReply
 from runtime import Refused
 from tests.support.tasks_system import FILE, LIMITS, OFFLINE_AFTER, TasksSystem, tasks_system
 from tests.support.users_system import settle, virtual
@@ -162,6 +164,43 @@ def test_an_update_of_an_attempt_that_is_over_is_a_conflict(monkeypatch: pytest.
         assert (await here.ended(task_id)).result == "in time"
         with refused("conflict"):
             await second.update(task_id, 2, "completed", result="much later")
+
+    run(test, monkeypatch)
+
+
+def test_the_number_of_the_attempt_counts_though_the_worker_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(here: TasksSystem) -> None:
+        digger = await here.digger()
+        await digger.register()
+        task_id = await here.submit()
+        await here.until_status(task_id, "running")
+        await digger.update(task_id, 1, "failed", error="Tired.", retry=True)
+        await here.until_status(task_id, "running", 2)
+        with refused("conflict"):
+            await digger.update(task_id, 1, "completed", result="of the first")
+        await digger.update(task_id, 2, "completed", result="of the second")
+        assert (await here.ended(task_id)).result == "of the second"
+
+    run(test, monkeypatch)
+
+
+def test_nothing_is_offered_before_the_attempt_is_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a daemon that is killed in between would give the same number to another."""
+
+    async def test(here: TasksSystem) -> None:
+        digger = await here.digger()
+        task_id = await here.submit()
+        await trio.sleep(1)
+        here.plan.close_gate()
+        await digger.register()
+        await trio.sleep(5)
+        assert digger.offers() == []
+        here.plan.gate.set()
+        await here.until_status(task_id, "running")
+        await settle()
+        assert digger.offers() == [(task_id, 1)]
+        await digger.update(task_id, 1, "completed")
+        await here.ended(task_id)
 
     run(test, monkeypatch)
 
@@ -391,6 +430,45 @@ def test_a_crash_and_the_worker_notices_nothing(path: str, monkeypatch: pytest.M
         await here.until_status(after, "running")
         await digger.update(after, 1, "completed")
         await here.ended(after)
+
+    run(test, monkeypatch)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_worker_says_is_recorded_once_though_the_task_crashes(
+    kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as it is on the disk; and before anybody has heard it, so that the attempt is over."""
+
+    async def test(here: TasksSystem) -> None:
+        digger = await here.digger()
+        await digger.register()
+        task_id = await here.submit()
+        await here.until_status(task_id, "running")
+
+        def at(moment: str) -> None:
+            message = here.plan.heard[-1]
+            if kept and moment.startswith("after") and isinstance(message, Append):
+                effects = [effect for record in message.records for effect in record.effects]
+                if any(isinstance(effect, KeepReply) and effect.command_id == "done" for effect in effects):
+                    here.crash(f"/tasks/{task_id}")
+            elif not kept and isinstance(message, FindReply) and message.command_id == "done":
+                here.plan.at = str
+                here.crash("/tasks")
+
+        here.plan.at = at
+        if kept:
+            answer = await digger.update(task_id, 1, "completed", result="once", command_id="done")
+            assert answer == {"status": "completed"}
+            assert (await here.ended(task_id)).result == "once"
+            assert here.story(task_id) == ["queued", "running 1", "completed 1"]
+            assert await digger.update(task_id, 1, "completed", result="once", command_id="done") == answer
+        else:
+            with refused("conflict"):
+                await digger.update(task_id, 1, "completed", result="once", command_id="done")
+            await here.until_status(task_id, "running", 2)
+            await digger.update(task_id, 2, "completed")
+            await here.ended(task_id)
 
     run(test, monkeypatch)
 

@@ -4,6 +4,7 @@ import gc
 from collections import Counter
 from io import StringIO
 from typing import Protocol
+from unittest.mock import patch
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock
 
-from actors.operations.census import OUTCOMES, take_census
+from actors.operations.census import OUTCOMES, take_census, take_census_in_turns
 from actors.operations.counters import DaemonCounters
 from actors.operations.metrics import Metrics, open_metrics
 from actors.operations.reports import ReportLog
@@ -384,3 +385,23 @@ async def test_after_the_end_the_totals_stand_and_nothing_lives() -> None:
     assert begun == ended  # the root's kind too: it is not counted among the living as well
     assert len(begun) == 5
     assert sum(value for name, value in after.items() if name.startswith("understudy_actors{")) == 0
+
+
+async def test_counting_in_turns_lets_others_run_and_comes_to_the_same(daemon: Daemon) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    many = daemon.system.root.children  # type: ignore[union-attr]
+    assert many
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        with patch("actors.operations.census.CELLS_A_TURN", 1):
+            census = await take_census_in_turns(daemon.system)
+        nursery.cancel_scope.cancel()
+    assert census == take_census(daemon.system)
+    assert turns > 1

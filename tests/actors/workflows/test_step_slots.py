@@ -92,7 +92,7 @@ def test_runs_of_several_users_share_an_agents_slots(monkeypatch: pytest.MonkeyP
         mine = await here.start()
         bob = await here.base.users.ask(Locate("bob"), 5)
         await bob.ask(Handle(command({"id": "c", "type": "start_run", "content": BRIEF})), 5)
-        assert await watched(here, mine) == "completed"
+        assert await watched(here, mine, most=2) == "completed"  # the writer of the one beside the analyst of the other
         await trio.sleep(60)
         assert len(here.script.calls) == 8
         users = [situation.user for situation in here.script.situations if situation.step != "last"]

@@ -78,7 +78,7 @@ async def site(nursery: trio.Nursery) -> AsyncIterator[Site]:
                     started_at=trio.current_time(),
                     phase=phase,
                     readiness=readiness,
-                    metrics=metrics.render,
+                    metrics=metrics.render_in_turns,
                     counters=counters,
                     log=open_log(out, style="json"),
                     workflows={},
