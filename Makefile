@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+WORKERS ?= 4
 
 .PHONY: serve test check format bench bench-peers mutations clean
 
@@ -27,7 +27,7 @@ check: $(VENV)/.tested
 
 test: check
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) -q
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup -q
 	$(BIN)/coverage combine -q
 	$(BIN)/python tests/coverage_floor.py
 

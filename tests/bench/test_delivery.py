@@ -17,9 +17,12 @@ from bench.figures import OWN
 from bench.measure import ROOT
 from bench.peers import environments
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and waits with epoll")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and waits with epoll"),
+    pytest.mark.xdist_group("bench-delivery"),
+]
 
-ALONE = ("idle_1k", "storm_shared", "commit_20")
+ALONE = ("commit_20",)
 COMPARED = ("push_100",)
 
 

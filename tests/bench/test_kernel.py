@@ -17,6 +17,8 @@ from bench.kernel.metrics import tasks
 from bench.machine import pinned
 from bench.measure import ROOT
 
+pytestmark = pytest.mark.xdist_group("bench-kernel")  # what one run of it gives is looked at by several tests
+
 QUICK = [sys.executable, "-m", "bench", "kernel", "--quick", "--subjects", OWN, "trio"]
 
 

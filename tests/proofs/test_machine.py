@@ -189,7 +189,7 @@ class Season:
 def test_a_supervisor_does_what_the_model_does():
     season = Season()
 
-    @shared(0.8)
+    @shared(0.4)
     @given(strategies, restarts_of_all, seeds, programs(*LIFE))
     def machine(strategy: Strategy, restarts: tuple[Restart, ...], seed: int, program: tuple[Step, ...]) -> None:
         season.give("machine", strategy, restarts, seed, program)
