@@ -38,7 +38,8 @@ async def test_a_sample_of_boundaries_and_every_client_ends_with_the_servers_log
     for case, count in cuts.items():
         assert count >= (1 if case.stride == NEVER else 10), (case, count)
     for outcome in outcomes:
-        assert outcome.connections >= 2 + cuts[outcome.case]
+        # Each cut brings another connection, but one behind which a client had nothing left to wait for.
+        assert outcome.connections >= cuts[outcome.case]
         for behind in outcome.cut.values():  # each of them where it was planned
             assert outcome.case.first is not None
             assert all((each - outcome.case.first) % outcome.case.stride == 0 for each in behind), behind
