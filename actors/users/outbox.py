@@ -133,9 +133,12 @@ class Outbox:
         if taken_back:
             self._entries = [entry for entry in self._entries if entry not in taken_back]
 
-    def overdue(self, before: float) -> int:
-        """How many events have waited to be committed since `before` or longer, each told once."""
-        overdue = [entry for entry in self._uncommitted() if entry.since <= before]
+    def overdue(self, now: float, within: float) -> int:
+        """How many events have waited to be committed for so many seconds or longer, each told once.
+
+        It adds as `next_overdue` does: `since <= now - within` may be false at the very moment that was named there.
+        """
+        overdue = [entry for entry in self._uncommitted() if entry.since + within <= now]
         for entry in overdue:
             entry.missed = True
         return len(overdue)

@@ -61,7 +61,7 @@ class SilenceWatch:
         context.services.counters.events_due_acknowledged += found.acknowledged
         if found.silent:
             self._tell(SilentFailure(context.user, "unacknowledged", found.silent, self._within, found.clients))
-        uncommitted = self._outbox.overdue(now - self._within)
+        uncommitted = self._outbox.overdue(now, self._within)
         if uncommitted:
             self._tell(SilentFailure(context.user, "uncommitted", uncommitted, self._within))
         looks = [self._due.next_look, self._outbox.next_overdue(self._within)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import hypothesis.strategies as st
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from tests.support.memory_journal import Fault
 from tests.support.users_system import UsersSystem, settle, users_system, virtual
@@ -102,6 +102,7 @@ async def play(here: UsersSystem, steps: list[str]) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
+@example(["say", "wait", "trouble", "say more", "wait long", "wait long"])  # 60.3 - 60.0 is less than 0.3
 def test_nothing_is_lost_doubled_or_reordered(steps: list[str]) -> None:
     async def main() -> None:
         async with users_system() as here:
