@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trio.lowlevel import enable_ki_protection
 
 from runtime._address import cycle_closed
-from runtime._errors import WaitCycle
+from runtime._errors import InvalidSpec, WaitCycle
 from runtime._messages import Ended, Passivated, Stopped
 from runtime._request import ReplyTo, Request
 from runtime._timers import SHORTEST, Timer
@@ -144,6 +145,9 @@ class Actor:
         """Ask without waiting: exactly one `Replied` follows, through the system lane, within `within` seconds.
 
         It carries the answer, or why there is none. If this incarnation ends first, nothing follows.
+
+        Raises:
+            InvalidSpec: `within` is not a finite number.
         """
         cell = self._cell
         request = Request(ref, message)
@@ -201,7 +205,13 @@ class Actor:
 
         One timer a key: a new one takes the place of the old. It comes through the system lane, so a full mailbox
         does not lose it, and it ends with the incarnation.
+
+        Raises:
+            InvalidSpec: `delay` or `every` is not a finite number; an earlier timer of that key goes on.
         """
+        for name, seconds in (("delay", delay), ("every", every)):
+            if seconds is not None and not math.isfinite(seconds):
+                raise InvalidSpec(f"timer.{name}", seconds, "a finite number of seconds")
         cell = self._cell
         timers = cell.need_links().timers
         old = timers.pop(key, None)
@@ -255,9 +265,9 @@ class Actor:
 
     # --- ending
 
-    def stop(self, why: str = "stopped") -> None:
-        """End after the message in hand. What is queued stays undelivered."""
-        self._cell.signal(Stop(why))
+    def stop(self, why: str = "stopped", *, drain: bool = False) -> None:
+        """End after the message in hand. What is queued stays undelivered; with `drain` it is served first."""
+        self._cell.signal(Stop(why, drain=drain))
 
     def passivate(self) -> None:
         """End if there is nothing to do: no message, no task, no answer owed, no request under way. Else nothing.

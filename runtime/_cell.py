@@ -25,7 +25,7 @@ from runtime._errors import InvalidSpec
 from runtime._failure import describe, strip
 from runtime._hand import NOTHING
 from runtime._hosting import NO_CHILDREN, Hosting, IncarnationEnded
-from runtime._messages import Crashed, Killed, Passivated, Reason, Stopped
+from runtime._messages import Crashed, Ended, Killed, Passivated, Reason, Stopped, is_failure
 from runtime._reports import Crash, HookFailed
 from runtime._request import failed
 from runtime._tasks import ActorTask, split_cancelled
@@ -34,7 +34,7 @@ from runtime._turn import Stop
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from runtime._address import Ref
+    from runtime._address import Ref, Target
     from runtime._host import Host
     from runtime._spec import Spec
     from runtime._system import Owner, System
@@ -147,6 +147,22 @@ class Cell(Hosting):
             self.deadline.pop(self, None)
             self.deadline = None
 
+    def end(self, reason: Reason, target: Target) -> None:
+        """The address leads to `target` from now on. First what the actor held is free, then watchers hear of it."""
+        self.state = "ended"
+        self.ref.target = target
+        self.cancel_deadline()
+        self.empty_out("dead" if is_failure(reason) else "stopped")
+        self.system.forget(self)
+        links, self.links = self.links, None
+        if links is None:
+            return
+        notice = Ended(self.ref, reason)
+        for watcher, ref in links.watchers.items():
+            if watcher.links is not None:
+                watcher.links.watching.pop(ref, None)
+            watcher.signal(notice)
+
     # --- one incarnation
 
     @enable_ki_protection
@@ -163,7 +179,7 @@ class Cell(Hosting):
         else:
             if actor.hosts:
                 reason = await self._live_as_host(actor)
-            else:  # as `_live`, which would be one more coroutine to keep, and to pass through at each wake
+            else:  # as `_live`, which would be one more coroutine: a quarter of a kilobyte for each actor
                 try:
                     with trio.CancelScope() as self.scope:
                         if self.kill_why is not None:
@@ -238,8 +254,12 @@ class Cell(Hosting):
         self.owner.signal(self)
 
     async def _live_as_host(self, actor: Actor) -> Reason:
-        """As `_live`, with a nursery around it, and no child left behind."""
+        """As `_live`, with a nursery around it, and no child left behind.
+
+        One that is cancelled while it stops its children was killed, whatever had made it stop.
+        """
         reason: Reason = Killed("its host ended")
+        cut_short = True
         passing: BaseException | None = None
         try:
             async with trio.open_nursery() as self.nursery:
@@ -249,11 +269,14 @@ class Cell(Hosting):
                     raise self.passing
                 await self._end_tasks()
                 await self.stop_children(together=cast("Host", actor).independent)
+                cut_short = False
         except BaseException as error:  # noqa: BLE001 - only cancellations can come; the rest would be a defect
             passing, failure = split_cancelled(error)
             if failure is not None:
                 reason = self._crashed(failure, in_start=False)
         self.passing = passing
+        if cut_short and not is_failure(reason):
+            reason = self._killed()
         self.nursery = None
         self.close_orphans()
         self.signals = None
@@ -318,8 +341,7 @@ class Cell(Hosting):
             passing, failure = split_cancelled(error)
             self.passing = self.passing or passing
             if failure is not None:
-                self.system.report(HookFailed(self.ref.path, self.kind, failure))
-                strip(failure)
+                self.system.hook_failed(self.ref.path, self.kind, failure)
 
     # --- as a host
 

@@ -61,8 +61,12 @@ class Host(Actor):
         cell.launch()
         return cell.ref
 
-    def stop_child(self, name: str, *, why: str = "stopped by its host", within: float | None = None) -> None:
+    def stop_child(
+        self, name: str, *, why: str = "stopped by its host", within: float | None = None, drain: bool = False
+    ) -> None:
         """Ask a child to end within `within` seconds (its spec's `shutdown` if None); then it is cancelled.
+
+        What is queued stays undelivered; with `drain` it is served first, and nothing new is accepted meanwhile.
 
         Raises:
             InvalidSpec: there is no such child.
@@ -72,7 +76,7 @@ class Host(Actor):
             raise InvalidSpec("name", name, f"one of: {', '.join(self._cell.children) or 'nothing, no child runs'}")
         seconds = cell.spec.shutdown if within is None else within
         by = self.now() + seconds if seconds < math.inf else math.inf
-        self._cell.stop_child(cell, why, by)
+        self._cell.stop_child(cell, why, by, drain=drain)
 
     # --- what the kernel calls; a result that is not None is handed to `receive`
 

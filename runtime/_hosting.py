@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from trio.lowlevel import checkpoint, wait_task_rescheduled
 
 from runtime._errors import InvalidSpec
-from runtime._messages import Ended, Killed, Passivated, Reason, Restarted, Stopped, is_failure
+from runtime._messages import Killed, Passivated, Reason, Restarted, Stopped, is_failure
 from runtime._passive import PassiveTarget
 from runtime._turn import Turns
 
 if TYPE_CHECKING:
     import trio
 
+    from runtime._address import Target
     from runtime._cell import Cell
     from runtime._spec import Spec
 
@@ -90,11 +91,11 @@ class Hosting(Turns):
         cell.state = "waiting"
         cell.hold(self.system.now() + delay)
 
-    def stop_child(self, cell: Cell, why: str, by: float = math.inf) -> None:
+    def stop_child(self, cell: Cell, why: str, by: float = math.inf, *, drain: bool = False) -> None:
         """Ask a child to end by the time `by`; then it is cancelled. A child without a task is closed at once."""
         cell.stop_asked = True
         if cell.running:
-            cell.request_stop(why, by)
+            cell.request_stop(why, by, drain=drain)
         else:
             self.signal(IncarnationEnded(cell, Stopped(why)))
 
@@ -112,29 +113,17 @@ class Hosting(Turns):
         return False
 
     def close(self, cell: Cell, reason: Reason) -> None:
-        """The end of a child: first what it held is free, then its watchers hear of it. A second call does nothing."""
+        """The end of a child, for good or until it is woken. A second call does nothing."""
         if self.children.get(cell.spec.name) is not cell:
             return
         del self.children[cell.spec.name]
         self.system.keep_ref(cell.ref)
-        cell.state = "ended"
+        target: Target = self.system.dead
         if isinstance(reason, Passivated):
-            cell.ref.target = PassiveTarget(self.system, self, cell.spec)  # type: ignore[arg-type]
-        else:
-            cell.ref.target = self.system.dead
-        cell.cancel_deadline()
-        cell.empty_out("dead" if is_failure(reason) else "stopped")
-        self.system.forget(cell)
+            target = PassiveTarget(self.system, self, cell.spec)  # type: ignore[arg-type]
+        cell.end(reason, target)
         if is_failure(reason):
             self.system.bury(cell)
-        links, cell.links = cell.links, None
-        if links is None:
-            return
-        notice = Ended(cell.ref, reason)
-        for watcher, ref in links.watchers.items():
-            if watcher.links is not None:
-                watcher.links.watching.pop(ref, None)
-            watcher.signal(notice)
 
     # --- ending
 

@@ -23,11 +23,9 @@ from trio.lowlevel import current_task, enable_ki_protection, wait_task_reschedu
 
 from runtime._address import Ref, check_cycle
 from runtime._cells import cell_handling
-from runtime._errors import Dead, Full, NotAccepted, Restarting
-from runtime._failure import strip
+from runtime._errors import Dead, Full, InvalidSpec, NotAccepted, Restarting
 from runtime._lane import Lanes
 from runtime._messages import DeadLetter
-from runtime._reports import HookFailed
 from runtime._request import MARK, Request
 from runtime._sender import Sender
 from runtime._spec import Overflow
@@ -45,14 +43,17 @@ class MailboxTarget(Lanes):
 
     # --- putting
 
-    def _has_room(self, weight: int) -> bool:
+    def _fits(self, weight: int) -> bool:
+        """Whether the bound leaves room for a message of that weight."""
         mailbox = self.spec.mailbox
-        if self.links is not None and self.links.senders:
-            return False
         if mailbox.weigher is None:
             return self.depth < mailbox.capacity
         load = self.links.load if self.links is not None else 0
         return load + weight <= mailbox.capacity or self.depth == 0
+
+    def _has_room(self, weight: int) -> bool:
+        """Whether a message that comes now may go in: nobody waits for the room there is."""
+        return not (self.links is not None and self.links.senders) and self._fits(weight)
 
     def takes(self, message: object) -> bool:
         lane = self.lane
@@ -71,11 +72,11 @@ class MailboxTarget(Lanes):
         weigher = self.spec.mailbox.weigher
         if weigher is None:
             return item
-        if item.__class__ is Request:
-            item.weight = weigher(item.message)
-            return item
-        request = Request(ref, item)
-        request.weight = weigher(item)
+        request = item if item.__class__ is Request else Request(ref, item)
+        weight = weigher(request.message)
+        if not isinstance(weight, int) or weight < 0:
+            raise InvalidSpec("mailbox.weigher", weight, "a function that gives a whole number of at least 0")
+        request.weight = weight
         return request
 
     def _take_in(self, item: Any) -> None:
@@ -108,8 +109,7 @@ class MailboxTarget(Lanes):
         return True
 
     def _unmeasured(self, ref: Ref[Any], item: Any, error: Exception) -> bool:
-        self.system.report(HookFailed(self.ref.path, self.kind, error))
-        strip(error)
+        self.system.hook_failed(self.ref.path, self.kind, error)
         return self._reject(ref, item, "unmeasured")
 
     def _by_policy(self, ref: Ref[Any], item: Any) -> bool:
@@ -248,10 +248,7 @@ class MailboxTarget(Lanes):
             sender = next(iter(links.senders))
             if sender.open:
                 item = sender.item
-                weight = item.weight if item.__class__ is Request else 0
-                mailbox = self.spec.mailbox
-                used = self.depth if mailbox.weigher is None else links.load + weight - 1
-                if used >= mailbox.capacity and self.depth > 0:
+                if not self._fits(item.weight if item.__class__ is Request else 0):
                     return
                 self._take_in(item)
                 sender.settle(None)
@@ -270,9 +267,12 @@ class MailboxTarget(Lanes):
         """Wait for a restart at `until`: asks, queued ones included, are answered at once; tells are kept."""
         self.retry_at = until
         self.capacity = -1
-        for item in [item for item in self.lane or () if item.__class__ is Request and item.answerable]:
-            assert self.lane is not None
-            self.lane.remove(item)
+        waiting = list(self.lane or ())
+        asks = [item for item in waiting if item.__class__ is Request and item.answerable]
+        if asks and self.lane is not None:
+            self.lane.clear()  # not by `remove`, which would compare the messages: their `__eq__` is foreign code
+            self.lane.extend(item for item in waiting if not (item.__class__ is Request and item.answerable))
+        for item in asks:
             self._return(item, Restarting(item.ref, item.message, max(0.0, until - self.system.now())))
         self.admit()
 

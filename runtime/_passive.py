@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime._address import Indirect, Ref, Target
 from runtime._errors import Dead, Full, NotAccepted
-from runtime._failure import strip
 from runtime._messages import DeadLetter
-from runtime._reports import HookFailed
 from runtime._request import Request
 
 if TYPE_CHECKING:
@@ -40,8 +38,7 @@ class PassiveTarget(Indirect):
             try:
                 self.full = not host.actor.revive(self.spec)
             except Exception as error:  # noqa: BLE001 - the host's policy, called from somebody's `tell`
-                self.system.report(HookFailed(host.ref.path, host.kind, error))
-                strip(error)
+                self.system.hook_failed(host.ref.path, host.kind, error)
         target: Target = ref.target
         return self.system.dead if target is self and not self.full else target
 

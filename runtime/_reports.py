@@ -1,7 +1,7 @@
 """What the kernel reports: structured facts for whoever runs the system. Formatting is the listener's business.
 
 A system has one `report` function. The default does nothing. It is called synchronously, in the task where the fact
-happened, so it must be quick; `Crash.error` still has its traceback during the call, and loses it afterwards.
+happened, so it must be quick. The error in a report still has its traceback during the call, and loses it afterwards.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class RefusedTell:
 
 @attrs.frozen(eq=False)
 class HookFailed:
-    """`stopped` raised, or was cut off at the end of its grace (`error` is None then); or a function that the mailbox's
-    spec names, or a host's `revive`, raised in somebody's `tell`."""
+    """`stopped` raised, or was cut off at the end of its grace (`error` is None then). Or a function that a spec names
+    (a weigher, a key, a judge, a chain's last word), or a host's `revive`, raised in somebody's `tell` or answer."""
 
     path: str
     kind: str

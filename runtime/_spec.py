@@ -68,7 +68,7 @@ class Mailbox:
 DEFAULT_MAILBOX: Final = Mailbox()
 
 
-def is_seconds(value: object) -> bool:
+def is_number(value: object) -> bool:
     """Whether it is a number at all, and not NaN; infinity is one."""
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
@@ -98,7 +98,7 @@ class Spec:
             raise InvalidSpec(f"{self.name}.start", self.start, "a callable that makes an Actor")
         if not isinstance(self.mailbox, Mailbox):
             raise InvalidSpec(f"{self.name}.mailbox", self.mailbox, "a Mailbox")
-        if not is_seconds(self.shutdown) or self.shutdown < 0:
+        if not is_number(self.shutdown) or self.shutdown < 0:
             raise InvalidSpec(f"{self.name}.shutdown", self.shutdown, "seconds, 0 or more, or math.inf")
-        if not is_seconds(self.start_within) or self.start_within <= 0:
+        if not is_number(self.start_within) or self.start_within <= 0:
             raise InvalidSpec(f"{self.name}.start_within", self.start_within, "seconds above 0, or math.inf")

@@ -17,11 +17,12 @@ from runtime._cell import Cell
 from runtime._cells import SYSTEM, cells_of_run
 from runtime._deadletters import DeadLetters
 from runtime._errors import SystemFailed
+from runtime._failure import strip
 from runtime._graves import Graves
 from runtime._hosting import IncarnationEnded
 from runtime._messages import Crashed, Killed
 from runtime._registry import Registry
-from runtime._reports import StopOverdue
+from runtime._reports import HookFailed, StopOverdue
 from runtime._timers import Deadline
 from runtime._topics import Topics
 from runtime._tree import Totals, overdue_paths, snapshot, snapshot_in_turns
@@ -117,7 +118,7 @@ class System:
     # --- for cells
 
     def ref(self, path: str) -> Ref[Any]:
-        """The ref of a path, whether or not an actor is there now."""
+        """The ref of a path, whether or not an actor is there now. At what is no actor's path nobody ever is."""
         cell = self._cell_at(path)
         if cell is not None:
             return cell.ref
@@ -128,12 +129,14 @@ class System:
 
     def _cell_at(self, path: str) -> Cell | None:
         """The cell of a path, while it is one: then the tree itself holds the ref, and no table has to."""
-        cell = self.root
-        for name in path.split("/")[1:]:
+        if path == "/":
+            return self.root
+        before, *names = path.split("/")
+        cell = self.root if names and not before else None
+        for name in names:
             if cell is None:
                 return None
-            if name:
-                cell = cell.children.get(name)
+            cell = cell.children.get(name)
         return cell
 
     def keep_ref(self, ref: Ref[Any]) -> None:
@@ -170,6 +173,11 @@ class System:
                 self.report_failures += 1
                 self.report_error = error.with_traceback(None)
 
+    def hook_failed(self, path: str, kind: str, error: BaseException) -> None:
+        """A function of the program's own, called in the middle of something else, has raised: report it, once."""
+        self.report(HookFailed(path, kind, error))
+        strip(error)
+
     def grace_until(self) -> float:
         """Until when a `stopped` hook that begins now may run."""
         return min(self.now() + self._grace, self._grace_until)
@@ -200,11 +208,7 @@ class System:
             if self._overdue is not None:
                 self._overdue.cancel()
             if self.root is not None:
-                self.root.state = "ended"
-                self.root.cancel_deadline()
-                self.root.ref.target = self.dead
-                self.root.empty_out("stopped")
-                self.forget(self.root)
+                self.root.end(roof.reason or Killed("its system ended"), self.dead)
         if isinstance(roof.reason, Crashed):
             raise SystemFailed(roof.reason) from roof.reason.error
         if isinstance(roof.reason, Killed) and not self.root.stop_asked:
@@ -214,6 +218,9 @@ class System:
         """End the tree within `within` seconds, of which the last part is the grace of the `stopped` hooks.
 
         Returns at once; `run` returns when the tree has ended. A second call can only shorten the time.
+
+        Raises:
+            InvalidSpec: `within` is not a finite number.
         """
         root = self.root
         if root is None or root.state == "ended":

@@ -58,13 +58,12 @@ class Timer:
 
 
 class Deadline:
-    """A plain callback on the wheel: the kernel's own deadlines for starting, stopping and restarting."""
+    """A plain callback on the wheel."""
 
-    __slots__ = ("_bucket", "_call", "_wheel")
+    __slots__ = ("_bucket", "_call")
 
     def __init__(self, wheel: Wheel, at: float, call: Callable[[], None]) -> None:
         self._call: Callable[[], None] | None = call
-        self._wheel = wheel
         self._bucket: Bucket | None = wheel.add(at, self)
 
     def cancel(self) -> None:

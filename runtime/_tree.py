@@ -65,6 +65,9 @@ class Counters:
         return self.offered - ended - self.waiting - self.in_hand
 
 
+COUNTED: Final = tuple(field.name for field in attrs.fields(Counters))
+
+
 @attrs.frozen
 class Restarts:
     """Restarts of a child: in all, those within the period, how many are allowed in it, and the period in seconds."""
@@ -197,7 +200,9 @@ class Totals:
 
     def add(self, cell: Cell) -> None:
         counts = self.by_kind.setdefault(cell.kind, Counter())
-        for name, value in attrs.asdict(counters_of(cell)).items():
+        counters = counters_of(cell)
+        for name in COUNTED:  # not `attrs.asdict`, which takes three times as long
+            value = getattr(counters, name)
             if value:
                 counts[name] += value
         counts["ended"] += 1

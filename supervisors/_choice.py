@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from runtime import DeadLetter, HookFailed, Ref
+from runtime import DeadLetter, Ref
 from runtime._address import Indirect, waiting_chain
 from runtime._cells import cell_handling
 from supervisors._marks import Marks
@@ -136,7 +136,7 @@ class Choice(Indirect):
             key = self._by_key.key(message)
             return Spot(key, place_of(key))
         except Exception as error:  # noqa: BLE001 - the spec's function, called in somebody's `tell`
-            self.system.report(HookFailed(ref.path, "Dispatch", error))
+            self.system.hook_failed(ref.path, "Dispatch", error)
             self.system.dead_letters.add(DeadLetter(ref.path, message, "unmeasured"))
             return None
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from runtime import ActorError, ChildRestart, GaveUp, Host, InvalidSpec, Reason, Restarts, Spec, is_failure
+from runtime import ActorError, ChildRestart, GaveUp, InvalidSpec, Reason, Restarts, Spec, is_failure
+from supervisors._delays import DelayingHost
 from supervisors._record import Record, Row
 from supervisors._spec import ChildSpec, Intensity, Restart
 
@@ -33,14 +34,6 @@ class TooManyChildren(ActorError):
 
     def __str__(self) -> str:
         return f"{self.path} has its {self.limit:g} children already"
-
-
-@attrs.frozen
-class ChildDue:
-    """The delay of a child's restart is over. `reason` is why it ended."""
-
-    name: str
-    reason: Reason
 
 
 @attrs.frozen
@@ -71,7 +64,7 @@ def judge(spec: ChildSpec, past: Past, reason: Reason, now: float, portion: floa
     return Verdict(Past(record, row), spec.backoff.delay(row.streak, portion))
 
 
-class DynamicSupervisor(Host):
+class DynamicSupervisor(DelayingHost):
     """See the module. Subclass it to handle messages in `receive` (pass on what is not yours with `super()`)."""
 
     independent: ClassVar[bool] = True
@@ -101,13 +94,6 @@ class DynamicSupervisor(Host):
         if len(self._cell.children) >= self.max_children:
             raise TooManyChildren(self.ref.path, self.max_children)
         return super().start_child(spec)
-
-    async def receive(self, message: Any) -> object:
-        if isinstance(message, ChildDue):
-            cell = self._cell.children.get(message.name)
-            if cell is not None and cell.state == "waiting" and not cell.stop_asked:
-                self._cell.relaunch(cell, message.reason)
-        return None
 
     def child_up(self, name: str, ref: Ref[Any]) -> None:
         """For subclasses: a child has started."""
@@ -166,10 +152,7 @@ class DynamicSupervisor(Host):
         self.system.report(ChildRestart(cell.ref.path, str(reason), used, limit.limit, verdict.delay))
         if verdict.delay > 0:
             self.child_down(cell, verdict.delay)
-            self._cell.hold_child(cell, verdict.delay)
-            self.timer(("due", spec.name), verdict.delay, ChildDue(spec.name, reason))
-        else:
-            self._cell.relaunch(cell, reason)
+        self.start_again(cell, reason, verdict.delay)
         return None
 
     def restarts_of(self, name: str) -> Restarts | None:

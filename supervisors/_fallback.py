@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from runtime import ChildRestart, GaveUp, Host, InvalidSpec, Reason, Ref, Restarts, Spec, Switched, is_failure
+from runtime import ChildRestart, GaveUp, InvalidSpec, Reason, Ref, Restarts, Spec, Switched, is_failure
+from supervisors._delays import DelayingHost
+from supervisors._handover import hand_over
 from supervisors._ledger import Account, Ledger, Policy, active
 from supervisors._record import Record
 from supervisors._spec import ChildSpec, Intensity, Restart
@@ -86,14 +88,6 @@ class FallbackSpec:
 
 
 @attrs.frozen
-class TargetDue:
-    """The waiting time of a child target is over. `reason` is why it ended."""
-
-    name: str
-    reason: Reason
-
-
-@attrs.frozen
 class ParkingOver:
     """A target of the chain may be called again."""
 
@@ -109,7 +103,7 @@ class _Child:
     total: int = 0
 
 
-class Fallback(Host):
+class Fallback(DelayingHost):
     """Supervises the child targets of a `FallbackSpec`, and is reached through its switch."""
 
     independent: ClassVar[bool] = True
@@ -158,13 +152,10 @@ class Fallback(Host):
             self.ref.target = self._cell
 
     async def receive(self, message: Any) -> object:
-        if isinstance(message, TargetDue):
-            cell = self._cell.children.get(message.name)
-            if cell is not None and cell.state == "waiting" and not cell.stop_asked:
-                self._cell.relaunch(cell, message.reason)
-        elif isinstance(message, ParkingOver):
+        if isinstance(message, ParkingOver):
             self._look(f"{message.name} is no longer parked")
-        return None
+            return None
+        return await super().receive(message)
 
     def inspect(self) -> dict[str, Any]:
         """Which target is in charge, and the state of each."""
@@ -206,21 +197,8 @@ class Fallback(Host):
             self._hand_over(cell)
 
     def _hand_over(self, cell: Cell) -> None:
-        """Have everything that waits at `cell` take its way through the switch; then the senders who wait there."""
-        switch, ref = self._switch, self.ref
-        cell.hand_over(lambda item: switch.move(ref, item), lambda message: switch.refusal(ref, message))
-        if cell.links is None:
-            return
-        for sender in [sender for sender in cell.links.senders if sender.open]:
-            target = switch.accepting()
-            cell.leave(sender)
-            if target is not None:
-                target.adopt(sender)
-                target.admit()
-            elif switch.overflow(ref, sender.message):
-                sender.settle(None)
-            else:
-                sender.settle(switch.refusal(ref, sender.message))
+        """Everything that waits at `cell` takes its way through the switch."""
+        hand_over(cell, self.ref, self._switch, self._switch.move)
 
     # --- the children
 
@@ -232,7 +210,7 @@ class Fallback(Host):
         child = self._mine[cell.spec.name]
         restart, failure, now = child.spec.restart, is_failure(reason), self.now()
         counts = not cell.stop_asked and (failure or restart is Restart.PERMANENT)
-        gone = cell.stop_asked or restart is Restart.TEMPORARY or not counts
+        gone = restart is Restart.TEMPORARY or not counts
         if counts:
             child.ledger.fail(now)
         if gone:
@@ -243,21 +221,17 @@ class Fallback(Host):
         if counts and active(self._ledgers) is None:
             self._count(cell, reason)
         if not gone:
-            self._start_again(child, cell, reason)
+            self._restart(child, cell, reason)
         return None
 
-    def _start_again(self, child: _Child, cell: Cell, reason: Reason) -> None:
+    def _restart(self, child: _Child, cell: Cell, reason: Reason) -> None:
         """At once, or when the child's ledger lets it be tried."""
         child.total += 1
         account = child.ledger.account
         delay = max(0.0, account.until - self.now()) if account.state == "open" else 0.0
         limit = self._spec.policy.failures
         self.system.report(ChildRestart(cell.ref.path, str(reason), account.failures, limit, delay))
-        if delay > 0:
-            self._cell.hold_child(cell, delay)
-            self.timer(("due", child.spec.name), delay, TargetDue(child.spec.name, reason))
-        else:
-            self._cell.relaunch(cell, reason)
+        self.start_again(cell, reason, delay)
 
     def _count(self, cell: Cell, reason: Reason) -> None:
         """Every target is open: from here on a failure counts against the fallback itself."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from runtime import InvalidSpec
-from runtime._spec import is_seconds
+from runtime._spec import is_number
 
 if TYPE_CHECKING:
     import random
@@ -57,7 +57,7 @@ class Policy:
             raise InvalidSpec("policy.failures", self.failures, "a whole number of at least 1")
         for key in ("open_first", "open_cap", "probe_within"):
             value = getattr(self, key)
-            if not is_seconds(value) or not 0 < value < math.inf:
+            if not is_number(value) or not 0 < value < math.inf:
                 raise InvalidSpec(f"policy.{key}", value, "seconds above 0")
 
     def open_for(self, times: int, portion: float) -> float:

@@ -31,8 +31,10 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from runtime import GaveUp, InvalidSpec, Overflow, Ref
+from runtime._spec import is_number
 from supervisors._dispatch import Dispatch, Resize
 from supervisors._dynamic import DynamicSupervisor
+from supervisors._handover import hand_over
 from supervisors._routing import ByKey, Routing, resize
 from supervisors._spec import ChildSpec, Restart
 from supervisors._supervisor import RestartLimitReached
@@ -69,7 +71,7 @@ class PoolSpec:
         if isinstance(self.routing, ByKey) and overflow in {Overflow.CONFLATE, Overflow.DROP_OLDEST}:
             # both take a message out of the middle of those that are under way, and so out of the order
             raise InvalidSpec("pool.worker.mailbox.overflow", overflow, "WAIT, REJECT or DROP_NEWEST with ByKey")
-        if math.isnan(self.drain_within) or self.drain_within < 0:
+        if not is_number(self.drain_within) or self.drain_within < 0:
             raise InvalidSpec("pool.drain_within", self.drain_within, "seconds, 0 or more, or math.inf")
 
 
@@ -100,17 +102,8 @@ class Pool(DynamicSupervisor):
         await super().started()
         self._dispatch = Dispatch(self.system, self._cell, self._spec.routing)
         self._resize(self._size)
-        self.ref.target = dispatch = self._dispatch
-        own, ref = self._cell, self.ref
-        own.hand_over(lambda item: dispatch.overflow(ref, item), lambda message: dispatch.refusal(ref, message))
-        for sender in [sender for sender in own.need_links().senders if sender.open]:  # what came before
-            own.leave(sender)
-            if dispatch.accepting() is not None:
-                dispatch.adopt(sender)
-            elif dispatch.overflow(ref, sender.message):
-                sender.settle(None)
-            else:
-                sender.settle(dispatch.refusal(ref, sender.message))
+        self.ref.target = self._dispatch
+        hand_over(self._cell, self.ref, self._dispatch, self._dispatch.overflow)  # what came before
 
     async def stopped(self, reason: Reason) -> None:
         del reason

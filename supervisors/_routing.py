@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from runtime import InvalidSpec
+from runtime._spec import is_number
 from supervisors._ring import POINTS
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class ByKey:
     def __attrs_post_init__(self) -> None:
         if not callable(self.key):
             raise InvalidSpec("routing.key", self.key, "a function from a message to its key")
-        if math.isnan(self.slack) or self.slack < 0:
+        if not is_number(self.slack) or self.slack < 0:
             raise InvalidSpec("routing.slack", self.slack, "0 or more, or math.inf")
         if not isinstance(self.points, int) or self.points < 1:
             raise InvalidSpec("routing.points", self.points, "a whole number of at least 1")

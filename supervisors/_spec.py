@@ -8,7 +8,7 @@ from enum import Enum
 import attrs
 
 from runtime import InvalidSpec, Spec
-from runtime._spec import is_seconds
+from runtime._spec import is_number
 
 
 class Restart(Enum):
@@ -53,7 +53,7 @@ class Intensity:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.limit, int) or self.limit < 0:
             raise InvalidSpec("intensity.limit", self.limit, "a whole number, 0 or more")
-        if not is_seconds(self.period) or not 0 < self.period < math.inf:
+        if not is_number(self.period) or not 0 < self.period < math.inf:
             raise InvalidSpec("intensity.period", self.period, "seconds above 0")
 
 
@@ -73,7 +73,7 @@ class Backoff:
     def __attrs_post_init__(self) -> None:
         for key in ("base", "cap", "quiet"):
             value = getattr(self, key)
-            if not is_seconds(value) or not 0 <= value < math.inf:
+            if not is_number(value) or not 0 <= value < math.inf:
                 raise InvalidSpec(f"backoff.{key}", value, "seconds, 0 or more")
 
     def delay(self, streak: int, portion: float) -> float:

@@ -106,11 +106,14 @@ class Supervisor(Host):
             cell = self._cell.make_child(spec)
         return cell.ref
 
-    def stop_child(self, name: str, *, why: str = "stopped by its host", within: float | None = None) -> None:
+    def stop_child(
+        self, name: str, *, why: str = "stopped by its host", within: float | None = None, drain: bool = False
+    ) -> None:
         """End a child for good, whatever is under way with it: it does not come back with its siblings.
 
-        One that lives is asked to end within `within` seconds (its spec's `shutdown` if None); one that waits, or is
-        passive, or has not started yet, ends here and now. `start_child` may use the name again when it has ended.
+        One that lives is asked to end within `within` seconds (its spec's `shutdown` if None), with `drain` after what
+        is queued; one that waits, or is passive, or has not started yet, ends here and now. `start_child` may use the
+        name again when it has ended.
 
         Raises:
             InvalidSpec: there is no such child.
@@ -118,7 +121,7 @@ class Supervisor(Host):
         child = self._state.child(name)
         self._decide(Dismiss(name, Stopped(why)))
         if child is None or child.phase in {"starting", "running", "stopping", "done"}:
-            super().stop_child(name, why=why, within=within)
+            super().stop_child(name, why=why, within=within, drain=drain)
 
     # --- what the kernel calls
 

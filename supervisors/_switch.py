@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from runtime import Full, HookFailed, NotAccepted, Ref, Refused, WaitCycle
+from runtime import Full, NotAccepted, Ref, Refused, WaitCycle
 from runtime._address import Indirect, cycle_closed
 from runtime._request import Request
 from supervisors._ledger import Ledger, Outcome, Ticket, choose
@@ -106,11 +106,7 @@ class Switch(Indirect):
     def overflow(self, ref: Ref[Any], item: Any) -> bool:
         if item.__class__ is Request and item.answerable and isinstance(item.message, self._evidence):
             return self._admit(ref, item)
-        now = self.system.now()
-        closed = [
-            ref for ledger, ref in zip(self._ledgers, self._refs, strict=True) if ledger.account.may(now) == "call"
-        ]
-        for target in closed or [self._due_first(now)]:
+        for target in self._line():
             self._tried = target
             if self._put(target, item):
                 return True
@@ -166,7 +162,7 @@ class Switch(Indirect):
         try:
             answer = self._exhausted(request.message)
         except Exception as error:  # noqa: BLE001 - the spec's function, called in somebody's `ask`
-            self.system.report(HookFailed(ref.path, "Switch", error))
+            self.system.hook_failed(ref.path, "Switch", error)
             return False
         # The asker may be the running task, which does not wait yet: the wheel answers within a millisecond.
         self.system.wheel.add(self.system.now(), _Answering(request, answer))
@@ -187,22 +183,21 @@ class Switch(Indirect):
             try:
                 outcome = self._judge(request.message, answer)
             except Exception as error:  # noqa: BLE001 - the spec's function, called by whoever answers
-                self.system.report(HookFailed(request.ref.path, "Switch", error))
+                self.system.hook_failed(request.ref.path, "Switch", error)
         if earlier is not None:
             earlier(answer, gone)
         self._ledgers[ticket.position].settle(ticket, outcome or Outcome.CANCELLED, self.system.now())
 
-    def _due_first(self, now: float) -> Ref[Any]:
-        position = min(range(len(self._ledgers)), key=lambda index: self._ledgers[index].account.free_at(now))
-        return self._refs[position]
+    def _line(self) -> list[Ref[Any]]:
+        """To whom a message that is no evidence is offered now, one after the other."""
+        now = self.system.now()
+        accounts = [ledger.account for ledger in self._ledgers]
+        closed = [ref for account, ref in zip(accounts, self._refs, strict=True) if account.may(now) == "call"]
+        return closed or [self._refs[min(range(len(accounts)), key=lambda index: accounts[index].free_at(now))]]
 
     def in_charge(self) -> Ref[Any]:
         """Where a message that is no evidence would go now."""
-        now = self.system.now()
-        for ledger, ref in zip(self._ledgers, self._refs, strict=True):
-            if ledger.account.may(now) == "call":
-                return ref
-        return self._due_first(now)
+        return self._line()[0]
 
     def refusal(self, ref: Ref[Any], message: object) -> NotAccepted:
         if self._tried is None:

@@ -125,6 +125,7 @@ def tests_in(path: Path) -> frozenset[str]:
     return frozenset(function.name for function in functions if function.name.startswith("test_"))
 
 
+@cache
 def locate(test: str) -> str:
     """The test's id for pytest, from the root of the project.
 

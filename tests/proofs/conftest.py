@@ -1,4 +1,4 @@
-"""Tests that are coroutines run in virtual time here. `--hypothesis-profile=long` plays far more programs."""
+"""Tests that are coroutines run in virtual time here."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from runtime.testing.plugin import in_virtual_time
 
 HERE = Path(__file__).parent
-settings.register_profile("long", max_examples=5000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from supervisors import Restart, Strategy
 from tests.proofs.replay import Play, Step, steps_of
 from tests.proofs.world import DEADLINES, NAMES
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,9 +116,8 @@ WITHOUT_EXPLANATION = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink
 
 
 def shared(portion: float) -> settings:
-    """So many examples as a portion of what the profile says; `--hypothesis-profile=long` has five thousand."""
-    examples = int(settings().max_examples * portion)
-    return settings(max_examples=examples, deadline=None, phases=WITHOUT_EXPLANATION)
+    """So many examples as a portion of what the profile says."""
+    return settings(max_examples=examples(portion), deadline=None, phases=WITHOUT_EXPLANATION)
 
 
 ENDS = ("answer", "Dead", "Full", "HandlerFailed", "TimedOut")

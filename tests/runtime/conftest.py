@@ -13,7 +13,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.support.actors import Bench, Later, kernel_tasks, running
+from runtime.testing import kernel_tasks
+from tests.support.actors import Bench, Later, running
+from tests.support.demand import Books
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -45,3 +47,12 @@ async def later() -> AsyncGenerator[Bench, None]:
     async with running(Later) as bench:
         yield bench
     assert kernel_tasks() == []
+
+
+@pytest.fixture
+async def books() -> AsyncGenerator[Books, None]:
+    """What producers and consumers write down, and what must be true of it at the end."""
+    books = Books()
+    yield books
+    assert books.next <= books.asked
+    assert len(set(books.numbers)) == len(books.numbers)  # nothing comes twice

@@ -120,6 +120,17 @@ async def test_an_address_where_nothing_ever_was_is_dead(bench: Bench):
         await ref.ask(1, within=1)
 
 
+@pytest.mark.parametrize("text", ["", "a", "nobody", "/a/", "//a", "a/", "/ a", "//"])
+async def test_what_is_no_path_leads_to_nobody(bench: Bench, text: str):
+    a = await bench.spawn("a")
+    ref = bench.system.ref(text)
+    assert bench.system.ref(text) is ref
+    assert not ref.tell(1)
+    await settle()
+    assert a.log.heard == []
+    assert 1 not in bench.root.log.heard
+
+
 async def test_an_ask_after_the_end_of_the_system_is_dead():
     async with running() as bench:
         a = await bench.spawn("a")

@@ -14,7 +14,7 @@ from runtime import (
     Restarting,
     TimedOut,
 )
-from tests.support.actors import LONG, Bench, Boom, asking, boom, bounded, hang, settle
+from tests.support.actors import LONG, Bench, Boom, Outcomes, asking, boom, bounded, hang, settle
 
 
 async def test_the_answer_is_what_the_handler_returns(bench: Bench):
@@ -131,16 +131,11 @@ async def test_a_target_that_ends_answers_what_it_has_not_handled(bench: Bench):
     a = await bench.spawn("a", on={"wait": lambda _: trio.sleep(1)})
     a.ref.tell("wait")
     await settle()
-
-    async def ask() -> None:
-        with pytest.raises(Dead) as dead:
-            await a.ref.ask("late", within=LONG)
-        assert dead.value.message == "late"
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask)
-        await settle()
+        asks = Outcomes(nursery)
+        await asks.begin(a.ref.ask, "late")
         await bench.stop(a)
+    assert asks.handed_back == [(Dead, "late")]
     assert bench.system.totals.by_kind["Probe"]["undelivered"] == 1
 
 

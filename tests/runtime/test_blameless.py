@@ -16,6 +16,9 @@ from tests.support.actors import Bench, Outcomes, bounded, busy, settle
     "mailbox",
     [
         Mailbox(1, weigher=lambda message: 1 // 0),
+        Mailbox(1, weigher=lambda message: None),  # type: ignore[arg-type, return-value]
+        Mailbox(1, weigher=lambda message: 0.5),  # type: ignore[arg-type, return-value]
+        Mailbox(1, weigher=lambda message: -1),
         Mailbox(1, Overflow.CONFLATE, key=lambda message: message.key),
     ],
 )
@@ -28,6 +31,7 @@ async def test_a_weigher_or_key_that_fails_does_not_fail_the_sender(bench: Bench
             await offer("offered", within=1)
     assert [type(report) for report in bench.reports] == [HookFailed] * 3
     assert bench.reports[0].path == "/a"
+    assert [report.error.__traceback__ for report in bench.reports] == [None] * 3
     assert {reason for _, _, reason in bench.lost()} == {"unmeasured"}
 
 

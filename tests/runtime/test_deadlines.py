@@ -6,24 +6,7 @@ import pytest
 import trio
 
 from runtime import HookFailed, Killed, StopOverdue
-from tests.support.actors import (
-    Bench,
-    Free,
-    OpenHost,
-    hang,
-    running,
-    settle,
-)
-
-
-def slow(seconds: float, order: list[Any], name: str) -> Any:
-    """A `stopped` that takes its time and says when it was over."""
-
-    async def stopped(_: Any) -> None:
-        await trio.sleep(seconds)
-        order.append(name)
-
-    return stopped
+from tests.support.actors import Bench, Free, OpenHost, hang, running, settle
 
 
 async def test_a_child_has_its_time_to_stop_and_is_then_cancelled(bench: Bench):
@@ -141,6 +124,7 @@ async def test_stopping_a_system_that_has_ended_does_nothing():
         bench.system.stop(1.0)
         await trio.sleep(1)
     bench.system.stop(1.0)
+    assert len(bench.system.wheel) == 0
 
 
 async def test_who_has_not_ended_is_named():

@@ -5,35 +5,16 @@ from typing import Any
 import pytest
 import trio
 
-from runtime import Host, InvalidSpec, Killed, Spec
-from tests.support.actors import (
-    Bench,
-    Log,
-    OpenHost,
-    Probe,
-    boom,
-    hang,
-    running,
-    settle,
-)
-
-
-def slow(seconds: float, order: list[Any], name: str) -> Any:
-    """A `stopped` that takes its time and says when it was over."""
-
-    async def stopped(_: Any) -> None:
-        await trio.sleep(seconds)
-        order.append(name)
-
-    return stopped
-
+from runtime import Crashed, Ended, Host, InvalidSpec, Killed, Spec, Stopped
+from tests.support.actors import Bench, Log, OpenHost, Probe, Subject, boom, hang, running, settle, slow_stop
 
 # --- killing
 
 
-async def test_a_kill_before_the_task_has_begun(bench: Bench):
+@pytest.mark.parametrize("make", [Probe, OpenHost])
+async def test_a_kill_before_the_task_has_begun(bench: Bench, make: type[Probe]):
     log = Log()
-    spec = Spec("a", lambda: Probe(log, start=hang))
+    spec = Spec("a", lambda: make(log, start=hang))
 
     def start_and_kill(host: OpenHost) -> None:
         host.start_child(spec)
@@ -43,20 +24,6 @@ async def test_a_kill_before_the_task_has_begun(bench: Bench):
     await host.do(start_and_kill)
     await settle()
     assert log.started == [0]
-    assert log.ended == [Killed("at once")]
-
-
-async def test_a_host_that_is_killed_before_it_has_begun(bench: Bench):
-    log = Log()
-    spec = Spec("a", lambda: OpenHost(log, start=hang))
-
-    def start_and_kill(host: OpenHost) -> None:
-        host.start_child(spec)
-        host._cell.children["a"].kill("at once")
-
-    host = await bench.spawn("host", OpenHost)
-    await host.do(start_and_kill)
-    await settle()
     assert log.ended == [Killed("at once")]
 
 
@@ -74,24 +41,77 @@ async def test_a_killed_host_takes_its_children_along(bench: Bench):
     assert ("/host/a", "queued", "dead") in bench.lost()
 
 
-async def test_a_host_that_is_killed_while_it_stops_its_children(bench: Bench):
-    host = await bench.spawn("host", OpenHost)
+async def host_with_a_busy_child(bench: Bench, **options: Any) -> tuple[Subject, Subject]:
+    """A host whose child is in a handler that does not come to its end."""
+    host = await bench.spawn("host", OpenHost, **options)
     a = await bench.spawn("a", under=host, on={"hang": hang}, shutdown=100)
     a.ref.tell("hang")
     await settle()
+    return host, a
+
+
+async def test_a_host_that_is_killed_while_it_stops_its_children_was_killed(bench: Bench):
+    host, a = await host_with_a_busy_child(bench)
+    w = await bench.spawn("w", start=lambda actor: actor.watch(host.ref))
     await bench.stop(host, within=100)
     host.cell.kill("enough")
     await settle()
-    assert [type(reason) for reason in a.log.ended] == [Killed]
+    assert a.log.ended == [Killed("its host ended")]
+    assert host.log.ended == [Killed("enough")]
+    assert w.log.heard == [Ended(host.ref, Killed("enough"))]
+    assert [(crash.path, crash.detail) for crash in bench.crashes()] == [("/host", "enough")]
     assert host.ref.target is bench.system.dead
+
+
+async def test_a_host_whose_children_do_not_end_in_its_time_was_killed(bench: Bench):
+    host, a = await host_with_a_busy_child(bench)
+    await bench.stop(host, within=3)
+    await trio.sleep(3.1)
+    assert host.log.ended == a.log.ended == [Killed("did not stop in time")]
+    assert bench.node(host).state == "ended"
+
+
+async def test_a_host_that_has_crashed_stays_so_though_its_children_had_to_be_killed(bench: Bench):
+    host, a = await host_with_a_busy_child(bench, on={"boom": boom})
+    host.ref.tell("boom")
+    await settle()
+    host.cell.kill("enough")
+    await settle()
+    assert [type(reason) for reason in host.log.ended] == [Crashed]
+    assert a.log.ended == [Killed("its host ended")]
+
+
+async def test_a_host_whose_own_host_ends_while_it_stops_its_children_was_killed(bench: Bench):
+    above = await bench.spawn("above", OpenHost)
+    host = await bench.spawn("host", OpenHost, under=above)
+    a = await bench.spawn("a", under=host, on={"hang": hang}, shutdown=100)
+    a.ref.tell("hang")
+    await settle()
+    await above.do(lambda actor: actor.stop_child("host", within=100))
+    above.cell.kill("enough")
+    await settle()
+    assert a.log.ended == host.log.ended == [Killed("its host ended")]
+    assert above.log.ended == [Killed("enough")]
+
+
+@pytest.mark.parametrize("independent", [True, False])
+async def test_a_kill_when_the_children_have_ended_changes_nothing(bench: Bench, independent: bool):
+    class Family(OpenHost):
+        pass
+
+    Family.independent = independent
+    host = await bench.spawn("host", Family, stop=lambda actor: actor._cell.kill("too late"))
+    await bench.spawn("a", under=host)
+    await bench.stop(host)
+    assert host.log.ended == [Stopped("stopped by its host")]
 
 
 async def test_cancelling_the_system_still_runs_every_stopped_hook():
     ended: list[str] = []
     with trio.CancelScope() as scope:
         async with running() as bench:
-            host = await bench.spawn("host", OpenHost, stop=slow(0.1, ended, "host"))
-            a = await bench.spawn("a", under=host, on={"hang": hang}, stop=slow(0.1, ended, "a"))
+            host = await bench.spawn("host", OpenHost, stop=slow_stop(0.1, ended, "host"))
+            a = await bench.spawn("a", under=host, on={"hang": hang}, stop=slow_stop(0.1, ended, "a"))
             a.ref.tell("hang")
             await settle()
             scope.cancel()

@@ -10,28 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from runtime import (
-    Actor,
-    HandlerFailed,
-    Mailbox,
-    NotAccepted,
-    Overflow,
-    Refused,
-    Replied,
-    Spec,
-    TimedOut,
-    WaitCycle,
-)
-from tests.support.actors import (
-    Bench,
-    Boom,
-    Later,
-    Restarter,
-    assert_balanced,
-    kernel_tasks,
-    running,
-    settle,
-)
+from runtime import Actor, HandlerFailed, Mailbox, NotAccepted, Overflow, Refused, Replied, Spec, TimedOut, WaitCycle
+from runtime.testing import assert_conserved, kernel_tasks
+from tests.support.actors import Bench, Boom, Later, Restarter, running, settle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,7 +196,7 @@ def test_any_program_conserves_its_messages_and_ends_each_ask_once(
 
 def assert_quiet(bench: Bench, world: World) -> None:
     """Long after the last step nothing waits, and every request of the living was answered once."""
-    assert_balanced(bench.system)
+    assert_conserved(bench.system)
     for node in bench.system.tree().walk():
         assert node.counters.waiting == 0, node
         assert node.waits_on is None

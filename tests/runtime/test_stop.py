@@ -7,29 +7,19 @@ import trio
 
 from runtime import ChildEnded, Dead, InvalidSpec, Killed, Spec, Stopped
 from tests.support.actors import (
-    LONG,
     Batcher,
     Bench,
     Log,
     OpenHost,
+    Outcomes,
     Probe,
     Restarter,
     boom,
     bounded,
     hang,
     settle,
+    slow_stop,
 )
-
-
-def slow(seconds: float, order: list[Any], name: str) -> Any:
-    """A `stopped` that takes its time and says when it was over."""
-
-    async def stopped(_: Any) -> None:
-        await trio.sleep(seconds)
-        order.append(name)
-
-    return stopped
-
 
 # --- what becomes of messages
 
@@ -39,17 +29,12 @@ async def test_stop_leaves_queued_messages_undelivered(bench: Bench):
     a.ref.tell("wait")
     await settle()
     a.ref.tell("told")
-
-    async def ask() -> None:
-        with pytest.raises(Dead) as dead:
-            await a.ref.ask("asked", within=LONG)
-        assert dead.value.message == "asked"
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask)
-        await settle()
+        asks = Outcomes(nursery)
+        await asks.begin(a.ref.ask, "asked")
         await bench.stop(a)
         await trio.sleep(2)
+    assert asks.handed_back == [(Dead, "asked")]
     assert a.log.heard == ["wait"]
     assert bench.lost() == [("/a", "told", "stopped")]
     counts = bench.system.totals.by_kind["Probe"]
@@ -93,8 +78,7 @@ async def test_draining_serves_what_is_queued_and_accepts_nothing_new(bench: Ben
         nursery.start_soon(ask)
         await settle()
         a.ref.tell("told")
-        a.cell.stop_asked = True
-        a.cell.request_stop("drained", drain=True)
+        await bench.stop(a, why="drained", drain=True)
         await trio.sleep(1.5)
         assert not a.ref.tell("late")
         with pytest.raises(Dead):
@@ -112,8 +96,7 @@ async def test_what_is_being_drained_is_not_diverted_by_a_wish_to_passivate(benc
     for message in ("wait", "idle", "idle", "last"):
         a.ref.tell(message)
     await settle()
-    a.cell.stop_asked = True
-    a.cell.request_stop("drained", drain=True)
+    await bench.stop(a, why="drained", drain=True)
     await trio.sleep(2)
     assert a.log.heard == ["wait", "idle", "idle", "last"]
     assert a.log.ended == [Stopped("drained")]
@@ -121,22 +104,39 @@ async def test_what_is_being_drained_is_not_diverted_by_a_wish_to_passivate(benc
 
 
 async def test_draining_with_senders_at_the_door_turns_them_away(bench: Bench):
-    b = await bench.spawn("b", mailbox=bounded(1), on={"w": hang})
+    b = await bench.spawn("b", mailbox=bounded(1), on={"w": lambda _: trio.sleep(1)})
     b.ref.tell("w")
     await settle()
     b.ref.tell("queued")
-
-    async def send() -> None:
-        with pytest.raises(Dead) as dead:
-            await b.ref.send("at the door", within=LONG)
-        assert dead.value.message == "at the door"
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(send)
-        await settle()
-        await bench.stop(b, within=0)
+        sends = Outcomes(nursery)
+        await sends.begin(b.ref.send, "at the door")
+        await bench.stop(b, drain=True)
         await trio.sleep(1)
-    assert ("/b", "at the door", "stopping") in bench.lost()
+    assert sends.handed_back == [(Dead, "at the door")]
+    assert bench.lost() == [("/b", "at the door", "stopping")]
+    assert b.log.heard == ["w", "queued"]
+
+
+async def test_an_actor_may_drain_itself(bench: Bench):
+    a = await bench.spawn("a", on={"done": lambda actor: actor.stop("had enough", drain=True)})
+    for message in (1, "done", 2):
+        a.ref.tell(message)
+    await settle()
+    assert a.log.heard == [1, "done", 2]
+    assert a.log.ended == [Stopped("had enough")]
+
+
+async def test_draining_has_its_time_and_what_is_left_then_is_undelivered(bench: Bench):
+    a = await bench.spawn("a", on={n: lambda _: trio.sleep(1) for n in range(9)})
+    for n in range(9):
+        a.ref.tell(n)
+    await settle()
+    await bench.stop(a, within=2.5, drain=True)
+    await trio.sleep(3)
+    assert a.log.heard == [0, 1, 2]
+    assert a.log.ended == [Killed("did not stop in time")]
+    assert [message for _, message, _ in bench.lost()] == [3, 4, 5, 6, 7, 8]
 
 
 async def test_a_stop_is_heard_while_senders_wait(bench: Bench):
@@ -205,9 +205,9 @@ async def test_a_kill_between_two_messages_of_the_kernel_fails_nothing(bench: Be
 
 async def test_children_stop_newest_first_before_their_host(bench: Bench):
     order: list[str] = []
-    host = await bench.spawn("host", OpenHost, stop=slow(0, order, "host"))
+    host = await bench.spawn("host", OpenHost, stop=slow_stop(0, order, "host"))
     for name in "abc":
-        await bench.spawn(name, under=host, stop=slow(0.5, order, name))
+        await bench.spawn(name, under=host, stop=slow_stop(0.5, order, name))
     await bench.stop(host)
     await trio.sleep(3)
     assert order == ["c", "b", "a", "host"]
@@ -218,10 +218,12 @@ async def test_independent_children_stop_together(bench: Bench):
         independent = True
 
     order: list[str] = []
-    host = await bench.spawn("host", Independent, stop=slow(0, order, "host"))
+    host = await bench.spawn("host", Independent, stop=slow_stop(0, order, "host"))
     for n in range(300):
         await host.do(
-            lambda actor, n=n: actor.start_child(Spec(f"c{n}", lambda: Probe(Log(), stop=slow(0.5, order, "child"))))
+            lambda actor, n=n: actor.start_child(
+                Spec(f"c{n}", lambda: Probe(Log(), stop=slow_stop(0.5, order, "child")))
+            )
         )
     start = trio.current_time()
     await bench.root.do(lambda root: root.stop_child("host", within=30))

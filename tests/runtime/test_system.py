@@ -10,19 +10,8 @@ from trio.testing import MockClock
 
 import runtime
 from runtime import Dead, Spec, System, SystemFailed, open_system
-from tests.support.actors import (
-    LONG,
-    Bench,
-    Boom,
-    Log,
-    OpenHost,
-    Probe,
-    Restarter,
-    boom,
-    kernel_tasks,
-    running,
-    settle,
-)
+from runtime.testing import kernel_tasks
+from tests.support.actors import LONG, Bench, Boom, Log, OpenHost, Probe, Restarter, boom, running, settle
 
 
 async def test_the_example_of_the_package(bench: Bench):
@@ -81,7 +70,9 @@ async def test_a_system_may_be_run_without_a_block():
 
 
 async def test_stopping_before_the_start_does_nothing():
-    System().stop(1.0)
+    system = System()
+    system.stop(1.0)
+    assert len(system.wheel) == 0
 
 
 async def test_an_error_in_the_block_stops_the_system():

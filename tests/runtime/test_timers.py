@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from math import inf, nan
 from typing import Any
 
 import pytest
 import trio
 
+from runtime import InvalidSpec
 from tests.support.actors import Bench, Probe, boom, bounded, settle
 
 
@@ -142,6 +144,23 @@ async def test_a_repeating_timer_may_not_spin(bench: Bench):
     await a.do(lambda actor: actor.timer("t", 0, "tick", every=0))
     await trio.sleep(0.01)
     assert 9 <= len(heard) <= 11
+
+
+@pytest.mark.parametrize(
+    ("times", "key"), [((inf,), "delay"), ((nan,), "delay"), ((1.0, inf), "every"), ((1.0, nan), "every")]
+)
+async def test_the_times_of_a_timer_must_be_finite(bench: Bench, times: tuple[float, ...], key: str):
+    a, heard = await clocked(bench, "tick", "tock")
+
+    def set_it_wrongly(actor: Probe) -> None:
+        actor.timer("t", 1.0, "tick")
+        delay, *every = times
+        with pytest.raises(InvalidSpec, match=f"timer.{key} is (inf|nan); allowed: a finite number"):
+            actor.timer("t", delay, "tock", every=every[0] if every else None)
+
+    await a.do(set_it_wrongly)
+    await trio.sleep(5)
+    assert heard == [("tick", 1.0)]
 
 
 async def test_keys_tell_timers_apart(bench: Bench):

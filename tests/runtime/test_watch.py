@@ -5,7 +5,7 @@ from typing import Any
 import trio
 
 from runtime import Ended, Killed, Passivated, Restarted, Stopped
-from tests.support.actors import Bench, OpenHost, Probe, Subject, boom, bounded, settle
+from tests.support.actors import Bench, OpenHost, Probe, Subject, boom, bounded, running, settle
 
 
 def watching(*subjects: Subject) -> Any:
@@ -55,6 +55,14 @@ async def test_watching_what_has_ended_gives_ended_at_once(bench: Bench):
     await bench.stop(a)
     w = await bench.spawn("w", start=watching(a))
     assert brief(w.log.heard) == [("ended", "/a", "not running")]
+
+
+async def test_a_watcher_in_another_system_hears_of_the_end_of_a_root(bench: Bench):
+    async with running() as other:
+        w = await bench.spawn("w", start=watching(other.root))
+    await settle()
+    assert brief(w.log.heard) == [("ended", "/", "the system stops")]
+    assert w.cell.links.watching == {}
 
 
 async def test_watching_one_that_is_passive_gives_ended_at_once(bench: Bench):

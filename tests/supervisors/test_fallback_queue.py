@@ -7,24 +7,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from runtime import (
-    Full,
-    HandlerFailed,
-    Mailbox,
-    Overflow,
-    Replied,
-    Restarting,
-)
-from supervisors import (
-    ChildSpec,
-    fallback,
-)
-from tests.support.actors import Probe, assert_balanced, settle
+from runtime import Full, HandlerFailed, Mailbox, Overflow, Restarting
+from runtime.testing import assert_conserved
+from supervisors import ChildSpec, fallback
+from tests.support.actors import Probe, settle
 from tests.support.fallbacks import POLICY, chain, crash, never, slowly, targets
 from tests.support.supervision import PLENTY, Stage, boom, theatre
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
+
+    from tests.support.supervision import Theatre
 
 
 # --- what waits
@@ -101,24 +94,15 @@ async def test_what_had_been_deferred_has_failed_and_what_was_in_hand_too(autoju
 
 
 async def test_requests_move_too(autojump_clock: MockClock) -> None:
-    replies: list[Any] = []
-
-    class Asker(Probe):
-        async def receive(self, message: Any) -> object:
-            if isinstance(message, Replied):
-                replies.append(message.value)
-                return None
-            return await super().receive(message)
-
     stage = Stage()
     async with theatre(chain(stage), stage) as play:
-        asker = await play.bench.spawn("asker", Asker)
+        asker = await play.bench.spawn("asker")
         await crash(play, times=2)
         play.top.tell(slowly)
         play.top.tell(boom)
         await asker.do(lambda actor: actor.request(play.top, "x", 10.0))
         await trio.sleep(1.1)
-        assert replies == ["b"]
+        assert [reply.value for reply in asker.log.heard] == ["b"]
 
 
 async def test_an_ask_whose_asker_has_gone_stays_behind(autojump_clock: MockClock) -> None:
@@ -160,22 +144,26 @@ async def test_senders_that_wait_at_the_lead_wait_at_the_understudy(autojump_clo
         assert play.top.tell("more") is True
 
 
+async def open_with_a_sender_at_the_door(play: Theatre, nursery: trio.Nursery) -> None:
+    """The lead opens while a sender waits. What was queued has expired, so nothing moves ahead of the sender."""
+    await crash(play, times=2)
+    play.top.tell(slowly)
+    await settle()
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as askers:
+            askers.start_soon(play.top.ask, "gone", 10.0)
+            await settle()
+            nursery.start_soon(play.top.send, "sent", 5.0)
+            await settle()
+            scope.cancel()
+    play.cell("a").kill("third")
+    await trio.sleep(0.1)
+
+
 async def test_a_sender_is_let_in_where_the_understudy_is_empty(autojump_clock: MockClock) -> None:
-    """Everything that was queued has expired, so nothing moves ahead of the sender."""
     stage = Stage()
     async with theatre(chain(stage, mailbox=Mailbox(1)), stage) as play, trio.open_nursery() as nursery:
-        await crash(play, times=2)
-        play.top.tell(slowly)
-        await settle()
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as askers:
-                askers.start_soon(play.top.ask, "gone", 10.0)
-                await settle()
-                nursery.start_soon(play.top.send, "sent", 5.0)
-                await settle()
-                scope.cancel()
-        play.cell("a").kill("third")
-        await trio.sleep(0.1)
+        await open_with_a_sender_at_the_door(play, nursery)
         assert stage.heard == [("b", "sent")]
 
 
@@ -194,18 +182,7 @@ async def test_a_sender_is_let_in_where_the_understudy_takes_batches(autojump_cl
         theatre(fallback("top", targets_, policy=POLICY), stage) as play,
         trio.open_nursery() as nursery,
     ):
-        await crash(play, times=2)
-        play.top.tell(slowly)
-        await settle()
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as askers:
-                askers.start_soon(play.top.ask, "gone", 10.0)
-                await settle()
-                nursery.start_soon(play.top.send, "sent", 5.0)
-                await settle()
-                scope.cancel()
-        play.cell("a").kill("third")
-        await trio.sleep(0.1)
+        await open_with_a_sender_at_the_door(play, nursery)
         assert batches == [["sent"]]
 
 
@@ -265,7 +242,7 @@ async def test_what_does_not_fit_at_the_understudy_is_refused_and_counted(autoju
         assert refused == ["asked"]
         assert stage.heard == [("b", 0)]
         assert play.bench.lost() == [("/top/b", 1, "full"), ("/top/b", "asked", "full")]
-        assert_balanced(play.bench.system)
+        assert_conserved(play.bench.system)
 
 
 async def test_with_no_understudy_left_what_waits_stays_where_it_is(autojump_clock: MockClock) -> None:
@@ -323,4 +300,4 @@ async def test_nothing_is_lost_or_doubled_over_many_switches(autojump_clock: Moc
         assert sorted(heard) == sorted(kept + answered)
         assert len(kept) == 400
         assert len(play.switched) >= 4
-        assert_balanced(play.bench.system)
+        assert_conserved(play.bench.system)

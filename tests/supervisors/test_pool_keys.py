@@ -18,6 +18,8 @@ from tests.support.pools import LAZY, Chaos, Floor, Job, Worker, shop
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+    from tests.support.pools import Shop
+
 
 def key_of(message: Any) -> Any:
     return getattr(message, "key", "key")
@@ -220,44 +222,36 @@ async def test_a_member_that_has_passivated_has_no_keys(autojump_clock: MockCloc
 # --- resizing
 
 
+async def resize_among_keys(s: Shop, before: int, after: int) -> None:
+    """Resize while messages of many keys are under way: a key stays where it is, and moves to its owner when free."""
+    keys = [f"k{number}" for number in range(60)]
+    for number, key in enumerate(keys):
+        s.tell(Job(number, 0.1, key))
+    await settle()
+    await s.resize(after)
+    for number, key in enumerate(keys):
+        s.tell(Job(100 + number, 0.1, key))
+    await trio.sleep(20)
+    for number, key in enumerate(keys):
+        s.tell(Job(200 + number, 0, key))
+    await settle()
+    for number, key in enumerate(keys):
+        assert s.floor.by(number) == s.floor.by(100 + number) == [ring(before).owner(key)]
+        assert s.floor.by(200 + number) == [ring(after).owner(key)]
+    assert s.floor.overlaps == []
+
+
 async def test_growing_moves_only_the_keys_of_the_new_member_and_only_when_they_are_free(
     autojump_clock: MockClock,
 ) -> None:
     async with shop(3, routing=NO_BOUND) as s:
-        keys = [f"k{number}" for number in range(60)]
-        for number, key in enumerate(keys):
-            s.tell(Job(number, 0.1, key))
-        await settle()
-        await s.resize(4)
-        for number, key in enumerate(keys):
-            s.tell(Job(100 + number, 0.1, key))
-        await trio.sleep(20)
-        for number, key in enumerate(keys):
-            s.tell(Job(200 + number, 0, key))
-        await settle()
-        for number, key in enumerate(keys):
-            assert s.floor.by(number) == s.floor.by(100 + number) == [ring(3).owner(key)]
-            assert s.floor.by(200 + number) == [ring(4).owner(key)]
+        await resize_among_keys(s, 3, 4)
         assert Counter(worker for worker, number in s.floor.began if number >= 200)["w-3"] > 0
 
 
 async def test_shrinking_moves_only_the_keys_of_who_goes(autojump_clock: MockClock) -> None:
     async with shop(4, routing=NO_BOUND) as s:
-        keys = [f"k{number}" for number in range(60)]
-        for number, key in enumerate(keys):
-            s.tell(Job(number, 0.1, key))
-        await settle()
-        await s.resize(3)
-        for number, key in enumerate(keys):
-            s.tell(Job(100 + number, 0.1, key))
-        await trio.sleep(20)
-        for number, key in enumerate(keys):
-            s.tell(Job(200 + number, 0, key))
-        await settle()
-        for number, key in enumerate(keys):
-            assert s.floor.by(number) == s.floor.by(100 + number) == [ring(4).owner(key)]
-            assert s.floor.by(200 + number) == [ring(3).owner(key)]
-        assert s.floor.overlaps == []
+        await resize_among_keys(s, 4, 3)
 
 
 async def test_a_key_that_never_rests_moves_when_its_members_time_is_over(autojump_clock: MockClock) -> None:

@@ -161,6 +161,7 @@ def test_a_resize_gets_there_with_the_least_change(numbers: list[int], active: i
         ({"key": "customer"}, "routing.key"),
         ({"key": len, "slack": -0.1}, "routing.slack"),
         ({"key": len, "slack": float("nan")}, "routing.slack"),
+        ({"key": len, "slack": "wide"}, "routing.slack"),
         ({"key": len, "points": 0}, "routing.points"),
         ({"key": len, "points": 1.5}, "routing.points"),
     ],

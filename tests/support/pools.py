@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from runtime import Actor, ActorError
-from supervisors import ChildSpec, Intensity, Resize, pool
-from tests.support.actors import LONG, Bench, OpenHost, run, running, settle
+from runtime import Actor, ActorError, Mailbox, Overflow
+from supervisors import ByKey, ChildSpec, Intensity, Resize, Routing, pool
+from tests.support.actors import LONG, Bench, OpenHost, Probe, run, running, settle
 from tests.support.supervision import Steady
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from runtime import Node, Ref, ReplyTo
     from runtime._cell import Cell
 
 PLENTY = Intensity(1000, 5.0)
+ONCE = Intensity(0, 5.0)
+BY_KEY = ByKey(lambda message: getattr(message, "key", "key"))
 LAZY = 1000.0
+ROUND_ROBIN = Routing.ROUND_ROBIN
 
 
 @attrs.frozen
@@ -240,3 +243,78 @@ async def shop(
         ref = await bench.root.do(lambda root: root.start_child(spec))
         await settle()
         yield Shop(bench, floor, ref)
+
+
+def small(capacity: int = 1, overflow: Overflow = Overflow.WAIT) -> dict[str, Any]:
+    return {"mailbox": Mailbox(capacity, overflow)}
+
+
+async def fill(s: Shop, members: int, capacity: int = 1, seconds: float = LAZY) -> None:
+    """Give every member something to do and a full mailbox."""
+    for number in range(members):
+        assert s.ref.tell(Job(1000 + number, seconds))
+    await settle()
+    for number in range(members * capacity):
+        assert s.ref.tell(Job(2000 + number))
+
+
+class Sends:
+    """Sends under way, and how they came out."""
+
+    def __init__(self, s: Shop, nursery: trio.Nursery) -> None:
+        self.s = s
+        self.nursery = nursery
+        self.out: list[tuple[int, str]] = []
+
+    async def begin(self, number: int, within: float = LONG, key: Any = "key") -> None:
+        async def send() -> None:
+            result = "cancelled"
+            try:
+                await self.s.ref.send(Job(number, key=key), within)
+                result = "sent"
+            except Exception as error:
+                result = type(error).__name__
+            finally:
+                self.out.append((number, result))
+
+        self.nursery.start_soon(send)
+        await settle()
+
+
+def pass_on(message: Any) -> Callable[[Probe], None]:
+    """For a probe: what it is asked with this, it forwards to the pool, and there `message` is run."""
+
+    def forward(actor: Any) -> Any:
+        if isinstance(actor, Worker):
+            return message(actor)
+        return actor.forward(actor.system.ref("/pool"))
+
+    return forward
+
+
+async def outcome(s: Shop, message: Any, into: list[Any], within: float = LONG) -> None:
+    try:
+        into.append(await s.ref.ask(message, within=within))
+    except Exception as error:
+        into.append(error)
+
+
+async def hang(s: Shop, number: int, *jobs: Any) -> None:
+    """Have a member wait in a handler for a second, and then fail; `jobs` wait for it meanwhile."""
+
+    async def fail(worker: Worker) -> None:
+        await trio.sleep(1)
+        raise RuntimeError("asked for")
+
+    s.member(number).tell(fail)
+    await settle()
+    for job in jobs:
+        assert s.member(number).tell(job)
+
+
+async def sending(s: Shop, number: int, into: list[Any], key: Any = "key", within: float = LONG) -> None:
+    try:
+        await s.ref.send(Job(number, key=key), within)
+        into.append("sent")
+    except Exception as error:
+        into.append(type(error))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from runtime import Reason
     from runtime._cell import Cell
 
+ALL, ONE, REST = Strategy.ONE_FOR_ALL, Strategy.ONE_FOR_ONE, Strategy.REST_FOR_ONE
+PERMANENT, TRANSIENT, TEMPORARY = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
 PLENTY = Intensity(1000, 5.0)
 """A limit that is no subject of the test."""
 
@@ -245,3 +247,7 @@ def fail_in_task(actor: Actor) -> None:
         raise Boom("in a task")
 
     actor.start(task)
+
+
+def node(play: Theatre, name: str) -> Node:
+    return play.node(f"/top/{name}")
