@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from understudy.collector import Collector
     from understudy.configuration.settings import Settings
     from understudy.daemon import Daemon
+    from understudy.log_writer import LogWriter
 
 REFUSED: Final = 2
 """Exit code for a configuration or a machine on which nothing can start."""
@@ -72,7 +74,8 @@ def serve(
     model: model of the default endpoint
     shutdown_deadline: seconds in which the daemon has ended after SIGTERM
     """
-    from understudy.logs import library_logs, open_log  # noqa: PLC0415 - other commands start without it
+    from understudy.log_writer import log_writer  # noqa: PLC0415 - other commands start without it
+    from understudy.logs import library_logs, open_log  # noqa: PLC0415
 
     flags: dict[str, object] = {
         "host": host,
@@ -85,28 +88,36 @@ def serve(
     settings = _load(config, flags).settings
     secrets = tuple(m.api_key for m in settings.models.values() if m.api_key)
     style: Any = {"text": "terminal"}.get(settings.server.log_format, settings.server.log_format)
-    log = open_log(sys.stderr, level=settings.server.log_level, style=style, secrets=secrets)
-    with library_logs(log):
-        return trio.run(_serve, settings, log)
+    with log_writer(sys.stderr) as writer:
+        log = open_log(writer, level=settings.server.log_level, style=style, secrets=secrets)
+        with library_logs(log):
+            return trio.run(_serve, settings, log, writer)
 
 
-async def _serve(settings: Settings, log: FilteringBoundLogger) -> int:
+async def _serve(settings: Settings, log: FilteringBoundLogger, writer: LogWriter) -> int:
     from understudy.collector import tuned_collector  # noqa: PLC0415 - only here
 
-    with tuned_collector() as collector:
-        return await _run_daemon(settings, log, collector)
+    try:
+        with tuned_collector() as collector:
+            return await _run_daemon(settings, log, writer, collector)
+    finally:
+        gc.freeze()  # at its end the interpreter would look at everything that is left, for seconds
 
 
-async def _run_daemon(settings: Settings, log: FilteringBoundLogger, collector: Collector) -> int:
+async def _run_daemon(settings: Settings, log: FilteringBoundLogger, writer: LogWriter, collector: Collector) -> int:
     from understudy.daemon import StartRefused, describe, leave, open_daemon  # noqa: PLC0415 - costs half a second
+
+    def gave_up_waiting(paths: tuple[str, ...]) -> None:
+        writer.close()
+        leave(paths)
 
     try:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with open_daemon(settings, log, on_overdue=leave) as daemon:
+            async with open_daemon(settings, log, on_overdue=gave_up_waiting, lost_lines=lambda: writer.lost) as daemon:
                 log.info("understudy is running", **describe(daemon))
                 if settings.simulated:
                     log.warning("no API key is configured: every answer is SIMULATED, no real model is asked")
-                await _until_ended(daemon, signals, log, collector)
+                await _until_ended(daemon, signals, log, writer, collector)
     except StartRefused as error:
         _refuse(str(error))
     except SystemFailed as error:
@@ -116,7 +127,11 @@ async def _run_daemon(settings: Settings, log: FilteringBoundLogger, collector: 
 
 
 async def _until_ended(
-    daemon: Daemon, signals: AsyncIterator[int], log: FilteringBoundLogger, collector: Collector
+    daemon: Daemon,
+    signals: AsyncIterator[int],
+    log: FilteringBoundLogger,
+    writer: LogWriter,
+    collector: Collector,
 ) -> None:
     """Until the tree has ended, by a signal or by itself. A second SIGINT ends the program at once."""
     within = daemon.settings.server.shutdown_deadline
@@ -126,6 +141,7 @@ async def _until_ended(
         async for number in signals:
             interrupts += number == signal.SIGINT
             if interrupts > 1:
+                writer.close()
                 os._exit(INTERRUPTED)
             if daemon.phase == "running":
                 log.info("stopping", signal=signal.Signals(number).name, within=within)

@@ -6,8 +6,10 @@ survived it is frozen: moved out of its sight. It has then never more to look at
 milliseconds' worth, also while thousands connect. What is frozen is freed as ever when nobody refers to it; only cycles
 that were frozen stay.
 
-To find those, everything is looked at again when twice as much is frozen as after the last such look, what the tasks
-that live by now account for left out: ten thousand more connections are growth, and no reason to stop them all.
+To find those, everything is looked at again when there is twice as much as after the last such look, what the tasks
+that live by now account for left out: ten thousand more connections are growth, and no reason to stop them all. How
+much there is the allocator knows, to within what lies outside of its small blocks. To count what is frozen would be
+more to the point, and stop everything for a tenth of a second a million.
 
 It belongs to the process, so the program does it, not the daemon: two daemons in one process share one collector. It
 is set up before the daemon is imported, which by itself would be looked at a dozen times.
@@ -16,10 +18,13 @@ is set up before the daemon is imported, which by itself would be looked at a do
 from __future__ import annotations
 
 import gc
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
+
+from actors.operations.pauses import hearing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,20 +33,17 @@ THRESHOLDS: Final = (10_000, 2, 1_000)
 """New objects after which the youngest are looked at, and how many such looks before what has survived is frozen:
 30,000 to 40,000 objects, 15 ms. The last is never reached: freezing begins to count anew."""
 LOOK_EVERY: Final = 30.0
-AT_LEAST: Final = 200_000
-"""Objects below which nothing has grown that matters: the modules alone have 150,000."""
-EACH_TASK: Final = 60
-"""Objects that an idle connection and its user's context have for each of their three tasks: 53."""
-MOST_AT_ONCE: Final = 40_000
-"""Objects frozen at a time, at most. Counting all that are frozen takes a tenth of a second a million, so that is done
-only where by this there may be enough of them."""
+AT_LEAST: Final = 600_000
+"""Blocks of memory below which nothing has grown that matters: the modules alone have 510,000."""
+EACH_TASK: Final = 110
+"""Blocks that an idle connection and its user's context have for each of their three tasks: 100."""
 
 
 class Collector:
     """What the block of `tuned_collector` gives."""
 
     def __init__(self) -> None:
-        self._whole = self._counted = self._freezes = 0
+        self._whole = 0
         self.look_at_all(0)
 
     def look_at_all(self, tasks: int) -> None:
@@ -49,20 +51,11 @@ class Collector:
         gc.unfreeze()
         gc.collect()
         gc.freeze()
-        self._count()
-        self._whole = max(AT_LEAST, self._counted - EACH_TASK * tasks)
-
-    def _count(self) -> None:
-        self._counted = gc.get_freeze_count()
-        self._freezes = 0
+        self._whole = max(AT_LEAST, sys.getallocatedblocks() - EACH_TASK * tasks)
 
     def has_grown(self, tasks: int) -> bool:
-        """Whether twice as much is frozen as after the last look at everything, besides what `tasks` account for."""
-        enough = 2 * self._whole + EACH_TASK * tasks
-        if self._counted + self._freezes * MOST_AT_ONCE <= enough:
-            return False
-        self._count()
-        return self._counted > enough
+        """Whether there is twice as much as after the last look at everything, besides what `tasks` account for."""
+        return sys.getallocatedblocks() > 2 * self._whole + EACH_TASK * tasks
 
     async def watch(self) -> None:
         """Look at everything again in steps of growth, until cancelled."""
@@ -72,11 +65,11 @@ class Collector:
             if self.has_grown(tasks):
                 self.look_at_all(tasks)
 
-    def freeze_survivors(self, phase: str, info: dict[str, Any]) -> None:
+    @staticmethod
+    def freeze_survivors(phase: str, info: dict[str, Any]) -> None:
         """For `gc.callbacks`."""
         if phase == "stop" and info["generation"] >= 1:
             gc.freeze()
-            self._freezes += 1
 
 
 @contextmanager
@@ -85,11 +78,9 @@ def tuned_collector() -> Iterator[Collector]:
     before = gc.get_threshold()
     gc.set_threshold(*THRESHOLDS)
     collector = Collector()
-    freeze = collector.freeze_survivors
-    gc.callbacks.append(freeze)
     try:
-        yield collector
+        with hearing(collector.freeze_survivors):
+            yield collector
     finally:
-        gc.callbacks.remove(freeze)
         gc.set_threshold(*before)
         gc.unfreeze()

@@ -34,7 +34,7 @@ from understudy.engines import engine_timeout
 from understudy.http import build_app
 from understudy.http.sources import Phase, Sources
 from understudy.logs import scrub_text
-from understudy.readiness import Readiness
+from understudy.readiness import REQUIRED, Readiness
 from understudy.tree import Parts, artifacts, daemon_tree, models_plan
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ async def open_daemon(
     rng: random.Random | None = None,
     wall: Callable[[], float] = time.time,
     on_overdue: Callable[[tuple[str, ...]], None] | None = None,
+    lost_lines: Callable[[], int] = lambda: 0,
 ) -> AsyncIterator[Daemon]:
     """Run a daemon beside the block. The block ends when it likes; the daemon is then stopped.
 
@@ -140,6 +141,7 @@ async def open_daemon(
         rng: for jitter and ids; seeded from the system if None.
         wall: seconds since 1970.
         on_overdue: called with the paths of actors that did not end in time.
+        lost_lines: how many lines of the log were not written, for the metrics.
 
     Raises:
         StartRefused: before anything has started.
@@ -160,7 +162,7 @@ async def open_daemon(
         daemon = Daemon(settings, system, counters, addresses)
         stamps = Stamps(random.Random(rng.getrandbits(256)), wall)
         epochs = random.Random(rng.getrandbits(256))
-        metrics = stack.enter_context(open_metrics(system, counters))
+        metrics = stack.enter_context(open_metrics(system, counters, lost_lines))
         readiness = Readiness(system, models_plan(settings))
         sources = Sources(
             system=system,
@@ -168,6 +170,7 @@ async def open_daemon(
             started_at=trio.current_time(),
             phase=lambda: daemon.phase,
             readiness=readiness.checks,
+            required=REQUIRED,
             metrics=metrics.render_in_turns,
             counters=counters,
             log=log,

@@ -8,25 +8,35 @@ Secrets are taken out by name (whatever stands under `api_key` or `Authorization
 the known providers, JWTs, passwords in URLs, and the very secrets that the daemon was configured with), in every text
 of a line, tracebacks and libraries' records included. This happens before a line is rendered: afterwards a secret could
 no longer be told from the line's own punctuation.
+
+A line is made in two stages. What it says is fixed where it is logged: the time, the traceback, a copy of whatever can
+still change. Text is made of that later, in the thread of a `LogWriter`; without one, at once.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+import attrs
 import structlog
 
+from understudy.log_writer import Line, LogWriter
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import TextIO
 
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+    from understudy.log_writer import Fields, Render
 
 Style: TypeAlias = Literal["auto", "terminal", "json"]
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
@@ -57,6 +67,10 @@ _LOOKS_SECRET: Final = re.compile(
 #: A configured secret shorter than this is a placeholder, and replacing it everywhere would garble the log.
 _SHORTEST_SECRET: Final = 8
 _DEEPEST: Final = 8
+#: Names of which is remembered whether they smell of secret.
+_NAMES_KEPT: Final = 1000
+#: Values that nobody can change.
+_FIXED: Final = frozenset({str, int, float, bool, type(None)})
 #: Printed as they are, line for line; everywhere else a line break would let a value pass for a line of the log.
 _MULTILINE: Final = "exception"
 
@@ -78,24 +92,33 @@ def _scrubbed(match: re.Match[str]) -> str:
     return next((kept for kept in match.groupdict().values() if kept), "") + SCRUBBED
 
 
-def _scrub(value: object, secrets: Sequence[str], depth: int = 0) -> object:
-    """A copy of `value` as plain JSON, without secrets. What JSON has no form for becomes its text."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        return scrub_text(value, secrets)
-    if depth > _DEEPEST:
-        return "..."
-    if isinstance(value, dict):
-        return {
-            str(name): SCRUBBED
-            if smells_of_secret(str(name)) and not _is_count(inner)
-            else _scrub(inner, secrets, depth + 1)
-            for name, inner in value.items()
-        }
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_scrub(inner, secrets, depth + 1) for inner in value]
-    return scrub_text(str(value), secrets)
+@attrs.frozen
+class _Scrubber:
+    """Takes secrets out of a line. `smells` is `smells_of_secret`, perhaps with a memory: the same names come again."""
+
+    secrets: tuple[str, ...]
+    smells: Callable[[str], bool] = smells_of_secret
+
+    def fields(self, fields: Fields) -> dict[str, Any]:
+        """As `plain`, for all that a line says."""
+        return cast("dict[str, Any]", self.plain(dict(fields)))
+
+    def plain(self, value: object, depth: int = 0) -> object:
+        """A copy of `value` as plain JSON, without secrets. What JSON has no form for becomes its text."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, str):
+            return scrub_text(value, self.secrets)
+        if depth > _DEEPEST:
+            return "..."
+        if isinstance(value, dict):
+            return {
+                str(name): SCRUBBED if self.smells(str(name)) and not _is_count(inner) else self.plain(inner, depth + 1)
+                for name, inner in value.items()
+            }
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.plain(inner, depth + 1) for inner in value]
+        return scrub_text(str(value), self.secrets)
 
 
 def _is_count(value: object) -> bool:
@@ -103,21 +126,25 @@ def _is_count(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float)
 
 
-class _Line:
-    """The last processor's output, on its way into the file.
+class _Pen:
+    """Where structlog's processors end: hands a line to the writer, or writes it.
 
     A log that cannot be written is no reason for an actor to fail, and there is nowhere to tell of it: such lines are
     counted.
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO | LogWriter, render: Render) -> None:
         self._out = out
+        self._render = render
         self.lost = 0
 
-    def msg(self, line: str) -> None:
+    def msg(self, at: float, fields: Fields) -> None:
+        if isinstance(self._out, LogWriter):
+            self._out.put(Line(self._render, at, fields))
+            return
         try:
             # One write a line, so that lines of worker threads do not mix.
-            self._out.write(f"{line}\n")
+            self._out.write(f"{self._render(at, fields)}\n")
             self._out.flush()
         except (OSError, ValueError):
             self.lost += 1
@@ -126,7 +153,7 @@ class _Line:
 
 
 def open_log(
-    out: TextIO,
+    out: TextIO | LogWriter,
     *,
     level: str = "info",
     style: Style = "auto",
@@ -145,40 +172,47 @@ def open_log(
     on_terminal = out.isatty()
     readable = style == "terminal" or (style == "auto" and on_terminal)
     hidden = sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    scrubber = _Scrubber(tuple(hidden), lru_cache(_NAMES_KEPT)(smells_of_secret))
 
-    def scrub(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
-        return cast("EventDict", _scrub(dict(fields), hidden))
+    def fix(_logger: WrappedLogger, _method: str, fields: EventDict) -> Any:
+        """What the line says from now on, whatever becomes of the values."""
+        fixed = {
+            name: value if value.__class__ in _FIXED else scrubber.fields({name: value})[name]
+            for name, value in fields.items()
+        }
+        return (now(), fixed), {}
 
-    processors: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.format_exc_info,
-        scrub,
-        *(_readable(now, on_terminal if colours is None else colours) if readable else _json(now)),
-    ]
+    processors: list[Processor] = [structlog.processors.add_log_level, structlog.processors.format_exc_info, fix]
+    render = _readable(scrubber, on_terminal if colours is None else colours) if readable else _json(scrubber)
     wrapper: Any = structlog.make_filtering_bound_logger(getattr(logging, level.upper()))
-    return cast("FilteringBoundLogger", wrapper(_Line(out), processors, {}))
+    return cast("FilteringBoundLogger", wrapper(_Pen(out, render), processors, {}))
 
 
-def _readable(now: Callable[[], float], colours: bool) -> list[Processor]:
-    def stamp(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
-        fields["timestamp"] = datetime.fromtimestamp(now()).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        return fields
-
+def _readable(scrubber: _Scrubber, colours: bool) -> Render:
     renderer = structlog.dev.ConsoleRenderer(
         colors=colours, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0, pad_level=True
     )
-    return [stamp, _without_controls, renderer]
+
+    def render(at: float, fields: Fields) -> str:
+        shown = _without_controls(scrubber.fields(fields))
+        shown["timestamp"] = datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        return str(renderer(None, shown["level"], shown))
+
+    return render
 
 
-def _json(now: Callable[[], float]) -> list[Processor]:
-    def stamp(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
-        moment = datetime.fromtimestamp(now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {"timestamp": moment, "level": fields.pop("level"), "event": fields.pop("event", ""), **fields}
+def _json(scrubber: _Scrubber) -> Render:
+    encode = json.JSONEncoder().encode
 
-    return [stamp, structlog.processors.JSONRenderer()]
+    def render(at: float, fields: Fields) -> str:
+        plain = scrubber.fields(fields)
+        moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return encode({"timestamp": moment, "level": plain.pop("level"), "event": plain.pop("event", ""), **plain})
+
+    return render
 
 
-def _without_controls(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+def _without_controls(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Shows line breaks and escape sequences instead of obeying them."""
     return {name: _shown(value) if isinstance(value, str) else value for name, value in fields.items()} | (
         {_MULTILINE: _shown(fields[_MULTILINE], keep="\n")} if isinstance(fields.get(_MULTILINE), str) else {}

@@ -23,6 +23,8 @@ SUBPROTOCOL = "understudy.v1"
 
 _AUTHORITY = re.compile(r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._~-]+))(?::(?P<port>[0-9]{1,5}))?")
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#@]+)", re.IGNORECASE)
+_USUAL = frozenset({"localhost", "127.0.0.1"})
+"""Names of the loopback that are known without parsing them."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -71,7 +73,7 @@ def is_loopback(host: str) -> bool:
     if match is None:
         return False
     name = match["literal"] or match["name"]
-    if match["name"] is not None and name.lower() == "localhost":
+    if match["name"] is not None and name.lower() in _USUAL:
         return True
     try:
         address = ipaddress.ip_address(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from actors.gateway.entrance import RUSH
 from actors.gateway.outbound import Out
 from actors.protocol.codes import ErrorCode
 from actors.protocol.commands import (
@@ -17,6 +18,7 @@ from actors.protocol.commands import (
     TASK_UPDATE,
 )
 from actors.protocol.connection_events import error, reply
+from actors.protocol.event_types import GapReason
 from actors.protocol.events import encode
 from actors.users.messages import CommandError, OutcomeUnknown, Replaced
 from runtime import NotAccepted, Refused
@@ -31,6 +33,18 @@ DURABLE_COMMANDS: Final = frozenset(
 )
 """Those that change something for good: it matters whether they were carried out."""
 
+COME_BACK: Final = (1.0, 3.0)
+"""Seconds, from and to, after which a client that was not welcomed is to come back: those who have waited together are
+not to come together again."""
+UNREACHABLE: Final = "Your data cannot be reached at this moment. Please try again shortly."
+CROWDED: Final = "You have too many connections open. Please close one, then try again."
+GOING: Final = "The daemon is going down for a moment. Please try again when it is back."
+LOST: Final = {
+    GapReason.EPOCH: "Your history was started anew. Please load what you need again.",
+    GapReason.AHEAD: "Your position is ahead of what is stored. Please load what you need again.",
+    GapReason.TRIMMED: "Some events are too old to be sent again. Please load what you need again.",
+}
+
 
 class Answers:
     """Words them for one connection, and counts the errors."""
@@ -44,6 +58,12 @@ class Answers:
     def reply(self, reply_to: str, metadata: dict[str, Any]) -> None:
         """It was carried out."""
         self.say(reply(self._connection.services.stamps.stamp(), reply_to=reply_to, metadata=metadata))
+
+    def not_now(self, reply_to: str, *, storage: bool) -> None:
+        """There is no `welcome`: because of `storage`, or because it took too long. The connection is to be closed."""
+        retry_after = round(self._connection.system.rng.uniform(*COME_BACK), 3)
+        why = UNREACHABLE if storage else RUSH
+        self.error(ErrorCode.UNAVAILABLE, reply_to, content=why, retry_after=retry_after)
 
     def rejected(self, rejected: Rejected) -> None:
         """It was no command."""

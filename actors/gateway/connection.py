@@ -1,7 +1,7 @@
 """One accepted socket: first an HTTP request head, then a WebSocket (or plain HTTP, or a refusal).
 
-The actor decides; its tasks wait. `_arrive` reads the head, and serves HTTP or lets a WebSocket in; from then on there
-is one task, the WebSocket's own, which reads. What is to be written is written at the end of a turn (`sending`).
+The actor decides; its tasks wait. `_arrive` reads the head, and serves HTTP or lets a WebSocket in; then it is the
+WebSocket's one task, which reads. What is to be written is written at the end of a turn (`sending`).
 Nobody ever makes a producer wait: events come by `tell`, and a client that does not take them is closed with 4413 and
 resumes.
 
@@ -106,7 +106,6 @@ class Connection(Actor):
         self._entrance = entrance
         self._address: str | None = None  # of one who was let in
         self._head_read = False
-        self._upgraded = False
         self._socket: Socket | None = None
         self._sending: Sending | None = None
         self._opened_at = 0.0
@@ -219,40 +218,46 @@ class Connection(Actor):
 
     async def _arrive(self) -> None:
         """From the first byte to the end of the socket. Everything that a stranger can do ends here."""
+        socket = await self._let_in()
+        if socket is not None:
+            self.ref.tell(_Opened(socket))
+            await socket.serve()
+
+    async def _let_in(self) -> Socket | None:
+        """Read the head. None where it makes no WebSocket, or none now: then it has been answered."""
         stream, settings = self._stream, self.settings
         try:
             head, raw = await read_head(stream, within=settings.head_within)
         except ClientGone:
-            return
+            return None
         except BadHead as error:
             await self._refuse(error.refusal)
-            return
+            return None
         self._head_read = True
         judged = admission.judge(head, settings.policy)
-        if isinstance(judged, Refusal):
-            await self._refuse(judged)
-        elif isinstance(judged, admission.PlainHttp):
+        if isinstance(judged, admission.PlainHttp):
             failure = await serve_http(self.services.app, stream, head, raw, self.services.http)
             if failure is not None:
                 self.services.log.debug("http connection ended early", error=repr(failure))
-        elif (refusal := self._enter()) is not None:
+            return None
+        refusal = judged if isinstance(judged, Refusal) else self._enter()
+        if refusal is not None:
             await self._refuse(refusal)
-        else:
-            try:
-                socket = await Socket.accept(
-                    stream,
-                    head,
-                    raw,
-                    subprotocol=judged.subprotocol,
-                    hear=self._hear,
-                    start=partial(self.start, name="websocket"),
-                    handshake_within=settings.head_within,
-                    close_within=settings.close_within,
-                )
-            except Closed:
-                return
-            self._upgraded = True
-            self.ref.tell(_Opened(socket))
+            return None
+        assert isinstance(judged, admission.Upgrade)
+        try:
+            return await Socket.accept(
+                stream,
+                head,
+                raw,
+                subprotocol=judged.subprotocol,
+                hear=self._hear,
+                handshake_within=settings.head_within,
+                close_within=settings.close_within,
+                turnstile=self.services.turnstile,
+            )
+        except Closed:
+            return None
 
     def _enter(self) -> Refusal | None:
         """Whether this client may become a WebSocket now."""
@@ -390,6 +395,5 @@ class Connection(Actor):
     def _task_ended(self, ended: TaskEnded) -> None:
         if ended.error is not None:
             raise ended.error
-        over = ended.task.name == "websocket" or (ended.task.name == "arrive" and not self._upgraded)
-        if over and not self.ref.tell(_Over()):
+        if ended.task.name == "arrive" and not self.ref.tell(_Over()):
             self.stop("the connection is over")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
-from actors.gateway.answers import Answers, is_one_too_many, is_replaced, perhaps_done
+from actors.gateway.answers import CROWDED, GOING, LOST, Answers, is_one_too_many, is_replaced, perhaps_done
 from actors.gateway.joining import Broken, Joining
 from actors.gateway.rules import (
     BAD_FRAMES_A_MINUTE,
@@ -34,8 +34,7 @@ from actors.protocol.commands import (
 )
 from actors.protocol.connection_events import gap, heartbeat, welcome
 from actors.protocol.decode import Command, Rejected, decode
-from actors.protocol.event_types import GapReason
-from actors.storage.journal import Read
+from actors.storage.attending import Read
 from actors.users.messages import (
     Acked,
     Attach,
@@ -62,15 +61,8 @@ HANDLE_WITHIN: Final = 60.0
 READ_WITHIN: Final = 30.0
 ATTACH_AGAIN: Final = 0.2
 READ_AGAIN: Final = 0.5
-CROWDED: Final = "You have too many connections open. Please close one, then try again."
-GOING: Final = "The daemon is going down for a moment. Please try again when it is back."
 DRAINED_WITHIN: Final = 10.0
 TIER: Final = "enterprise"
-LOST: Final = {
-    GapReason.EPOCH: "Your history was started anew. Please load what you need again.",
-    GapReason.AHEAD: "Your position is ahead of what is stored. Please load what you need again.",
-    GapReason.TRIMMED: "Some events are too old to be sent again. Please load what you need again.",
-}
 
 
 class Conversation:
@@ -175,7 +167,7 @@ class Conversation:
         self._connection.request(self._context, attach, ATTACH_WITHIN, tag=self._attached)
 
     def _cannot_attach(self, replied: Replied) -> None:
-        """No context to be had now. A crash is waited out; trouble with storage, before `welcome`, is said."""
+        """No context to be had now. A crash is waited out; trouble with storage, or too long a wait, is said."""
         connection = self._connection
         if is_replaced(replied.error):
             self.replaced()
@@ -190,7 +182,7 @@ class Conversation:
             connection.close(OVER_CAPACITY)
         elif isinstance(replied.error, Refused) or connection.now() + retry_after >= self._attach_until:
             assert self._hello is not None
-            self._answers.error(ErrorCode.UNAVAILABLE, self._hello.id, retry_after=1.0)
+            self._answers.not_now(self._hello.id, storage=isinstance(replied.error, Refused))
             connection.close(CONNECTION_FAILED)
         else:
             connection.later("attach", retry_after, self._locate)

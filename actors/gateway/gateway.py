@@ -7,6 +7,7 @@ that connects while the listener restarts waits in the kernel's queue.
 from __future__ import annotations
 
 import errno
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,21 @@ CONNECTION_SHUTDOWN: Final = 2.0
 SPARE: Final = 64
 LEAVE_A_SECOND: Final = 500
 """So many connections are closed in a second when the daemon drains, where its time is long enough."""
+TELL_EVERY: Final = 0.01
+"""Seconds between two batches of connections that are told that the daemon drains."""
+TELL_AT_ONCE: Final = 64
+"""Connections in such a batch: some 5 ms of goodbyes. More, where half of the time to leave is too short for that."""
+
+
+@attrs.frozen
+class _TellMore:
+    """Timer: tell the next ones that the daemon drains."""
+
+
+def told_at_once(connections: int, over: float) -> int:
+    """How many make up a batch, so that all have been told in half of `over` seconds. Pure."""
+    batches = max(1, int(over / 2 / TELL_EVERY))
+    return max(TELL_AT_ONCE, -(-connections // batches))
 
 
 class Listener(Actor):
@@ -99,6 +115,9 @@ class Connections(DynamicSupervisor):
         self._limits = limits
         self._spare = spare
         self._to_leave: set[str] = set()
+        self._to_tell: deque[str] = deque()
+        self._come_back = self._leave_by = 0.0
+        self._at_once = TELL_AT_ONCE
         self._drained: list[ReplyTo] = []
         self._number = 0
 
@@ -112,6 +131,8 @@ class Connections(DynamicSupervisor):
                 self._begin(stream)
             case Drain():
                 self._drain(message)
+            case _TellMore():
+                self._tell_more()
             case _:
                 return await super().receive(message)
         return None
@@ -125,13 +146,29 @@ class Connections(DynamicSupervisor):
         self._tell_drained()
 
     def _drain(self, drain: Drain) -> None:
+        """Have all told: thousands at once would hold up the loop for half a second."""
         self._drained.append(self.defer())
         if not self._entrance.leaving:
             self._entrance.leaving = True
-            own = attrs.evolve(drain, over=min(drain.over, len(self.children) / LEAVE_A_SECOND))
-            for name, connection in self.children.items():
-                if connection.tell(own):
-                    self._to_leave.add(name)
+            names = list(self.children)
+            over = min(drain.over, len(names) / LEAVE_A_SECOND)
+            self._come_back, self._leave_by = drain.retry_after, self.now() + over
+            self._at_once = told_at_once(len(names), over)
+            self._to_leave.update(names)
+            self._to_tell.extend(names)
+            self._tell_more()
+        self._tell_drained()
+
+    def _tell_more(self) -> None:
+        """Tell the next ones. Whoever is told later leaves by the same time."""
+        drain = Drain(self._come_back, max(0.0, self._leave_by - self.now()))
+        for _ in range(min(self._at_once, len(self._to_tell))):
+            name = self._to_tell.popleft()
+            connection = self.child(name)
+            if connection is None or not connection.tell(drain):
+                self._to_leave.discard(name)
+        if self._to_tell:
+            self.timer("tell", TELL_EVERY, _TellMore())
         self._tell_drained()
 
     def _tell_drained(self) -> None:

@@ -6,6 +6,8 @@ is malformed, too large or too slow is a `BadHead`, which carries the answer tha
 
 from __future__ import annotations
 
+import os
+
 import attrs
 import h11
 import trio
@@ -40,6 +42,14 @@ class Head:
     http_version: str
     headers: tuple[tuple[bytes, bytes], ...]
     size_bytes: int
+    _values: dict[bytes, list[str]] = attrs.field(init=False, repr=False, eq=False)
+
+    @_values.default
+    def _decoded(self) -> dict[bytes, list[str]]:
+        values: dict[bytes, list[str]] = {}
+        for name, value in self.headers:
+            values.setdefault(name, []).append(value.decode("latin-1"))
+        return values
 
     @property
     def path(self) -> str:
@@ -48,7 +58,7 @@ class Head:
 
     def values(self, name: bytes) -> list[str]:
         """Every value of a header, in the order sent; header values are Latin-1, so this never fails."""
-        return [value.decode("latin-1") for key, value in self.headers if key == name]
+        return self._values.get(name, [])
 
     def tokens(self, name: bytes) -> list[str]:
         """The comma-separated tokens of all values of a header, empty ones left out."""
@@ -76,38 +86,63 @@ async def read_head(
     Raises `BadHead` (400 malformed, 431 larger than `limit_bytes`, 408 not complete `within` so many seconds, counted
     from the call and not from the last byte, so that one byte a second does not keep a task for ever), `ClientGone`
     when the connection ended first. Cancelled, it has consumed bytes that nobody else will see: the stream is only
-    good for closing.
+    good for closing. No checkpoint where the head is there already.
     """
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=limit_bytes)
-    raw = bytearray()
+    reader = _HeadReader(limit_bytes)
     try:
-        with trio.fail_after(within):
-            while True:
-                data = await stream.receive_some(limit_bytes)
-                if not data:
-                    raise ClientGone("the client closed before its request was complete")
-                raw += data
-                parser.receive_data(bytes(data))
-                event = parser.next_event()
-                if isinstance(event, h11.Request):
-                    break
+        head = reader.take(_waiting(stream, limit_bytes))
+        if head is None:
+            with trio.fail_after(within):
+                while head is None:
+                    data = await stream.receive_some(limit_bytes)
+                    if not data:
+                        raise ClientGone("the client closed before its request was complete")
+                    head = reader.take(data)
     except trio.TooSlowError:
         raise BadHead(Refusal(408, "bad_request", "The request took too long to arrive.")) from None
     except h11.RemoteProtocolError as error:
         raise BadHead(_malformed(too_large=error.error_status_hint == 431)) from None
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         raise ClientGone("the connection broke before the request was complete") from None
-    size = len(raw) - len(parser.trailing_data[0])
-    if size > limit_bytes:  # h11 looks at the size only while a head is incomplete; one that arrives at once passes it
+    if head.size_bytes > limit_bytes:  # h11 looks at the size only of what is incomplete; one that is whole passes it
         raise BadHead(_malformed(too_large=True))
-    head = Head(
-        method=event.method.decode("ascii"),
-        target=event.target.decode("ascii"),
-        http_version=event.http_version.decode("ascii"),
-        headers=tuple((bytes(name), bytes(value)) for name, value in event.headers),
-        size_bytes=size,
-    )
-    return head, bytes(raw)
+    return head, bytes(reader.raw)
+
+
+class _HeadReader:
+    """Takes the bytes of one request until its head is complete. `raw` is all that it was given."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=limit_bytes)
+        self.raw = bytearray()
+
+    def take(self, data: bytes | bytearray) -> Head | None:
+        """The head, once it is complete. Raises `h11.RemoteProtocolError`."""
+        if not data:
+            return None
+        self.raw += data
+        self._parser.receive_data(bytes(data))
+        event = self._parser.next_event()
+        if not isinstance(event, h11.Request):
+            return None
+        return Head(
+            method=event.method.decode("ascii"),
+            target=event.target.decode("ascii"),
+            http_version=event.http_version.decode("ascii"),
+            headers=tuple((bytes(name), bytes(value)) for name, value in event.headers),
+            size_bytes=len(self.raw) - len(self._parser.trailing_data[0]),
+        )
+
+
+def _waiting(stream: trio.abc.ReceiveStream, most: int) -> bytes:
+    """What the kernel has for us already. Where thousands come at once that is the whole head, nearly always: then
+    neither a deadline is needed nor a turn of the loop."""
+    if not isinstance(stream, trio.SocketStream):
+        return b""
+    try:
+        return os.read(stream.socket.fileno(), most)
+    except OSError:  # nothing yet, or broken, which shows in a moment
+        return b""
 
 
 def _malformed(*, too_large: bool) -> Refusal:

@@ -4,7 +4,8 @@ What is used of it is its receiving task: frames decoded, fragments joined, UTF-
 answered. Two things are done for it, which save 12 KiB and two tasks a connection:
 
 - It is given a connection that is open already. Its own handshake needs h11 objects that stay for ever, a task that
-  waits for it, and a request in the one form with which it has no trouble.
+  waits for it, and a request in the one form with which it has no trouble. So its constructor is not called, most of
+  which prepares for that: a channel, a future, events, a lock.
 - A message goes from its task straight to whoever is to have it, instead of through a channel and a task at its end.
 
 `tests/actors/gateway/test_library.py` says what of the library this relies on.
@@ -15,13 +16,14 @@ answered. Two things are done for it, which save 12 KiB and two tasks a connecti
 from __future__ import annotations
 
 import sys
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import trio_websocket
 from wsproto.connection import Connection, ConnectionType
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
     import trio
@@ -41,17 +43,20 @@ class Receiver:
 
     def __init__(self, stream: trio.abc.Stream, hear: Callable[[str], Awaitable[None]]) -> None:
         protocol: Any = Connection(ConnectionType.SERVER)  # all that it uses of a WSConnection
-        connection: Any = trio_websocket.WebSocketConnection(
-            stream,
-            protocol,
-            max_message_size=sys.maxsize,  # the scanner bounds it, in bytes
-            receive_buffer_size=RECEIVE_BYTES,
-        )
+        protocol._events = ()  # a queue that is filled by nobody: 0.6 KiB
+        connection: Any = object.__new__(trio_websocket.WebSocketConnection)
+        connection._wsproto = protocol
+        connection._stream = stream
+        connection._stream_lock = UNLOCKED
+        connection._receive_buffer_size = RECEIVE_BYTES
+        connection._max_message_size = sys.maxsize  # the scanner bounds it, in bytes
+        connection._message_size = connection._id = 0
+        connection._message_parts = []
+        connection._pings = NO_PINGS
         connection._send_channel = _Ear(hear)
-        connection._recv_channel = connection._connection_proposal = connection._open_handshake = None
-        # Events that nobody waits for, and a queue that is filled by nobody: 1.2 KiB.
+        connection._reader_running = True
+        connection._initial_request = connection._close_reason = None
         connection._close_handshake = connection._for_testing_peer_closed_connection = UNHEARD
-        protocol._events = ()
         self._connection = connection
 
     async def run(self) -> None:
@@ -75,6 +80,25 @@ class _Unheard:
 
 
 UNHEARD: Final = _Unheard()
+
+
+class _Unlocked:
+    """What the library takes for the lock of its sending, which nobody but its own task does."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+UNLOCKED: Final = _Unlocked()
+NO_PINGS: Final[Mapping[bytes, Any]] = MappingProxyType({})
+"""The pings of the library's own that are under way: we send ours ourselves."""
 
 
 class _Ear:

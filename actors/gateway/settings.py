@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from actors.gateway.turnstile import Turnstile
 from actors.operations.channels import OPERATOR
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class GatewaySettings:
 
 @attrs.frozen
 class GatewayServices:
-    """Whom a connection talks to."""
+    """Whom a connection talks to; at the `turnstile`, which all of them share, those pass whose client has gone."""
 
     users: Ref[Any]
     journal: Ref[Any]
@@ -46,3 +47,4 @@ class GatewayServices:
     stamps: Stamps
     counters: DaemonCounters
     log: Any
+    turnstile: Turnstile = attrs.field(factory=Turnstile)

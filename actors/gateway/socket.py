@@ -22,6 +22,7 @@ from actors.gateway.frames import close_frame
 from actors.gateway.handshake import accepting
 from actors.gateway.library import Receiver
 from actors.gateway.scanner import Breach, FrameScanner
+from actors.gateway.turnstile import Turnstile
 from actors.gateway.wire import WireStream
 
 if TYPE_CHECKING:
@@ -127,18 +128,19 @@ class Socket:
         *,
         subprotocol: str | None,
         hear: Callable[[str], Awaitable[None]],
-        start: Callable[[Callable[[], Awaitable[None]]], object],
         handshake_within: float,
         close_within: float = 5.0,
+        turnstile: Turnstile | None = None,
     ) -> Socket:
         """Answer the handshake that `read_head` read and `judge` found good.
 
         `head` and `raw` as `read_head` returned them; `subprotocol` as `judge` chose it. `hear` is awaited with each
         whole text message, one at a time; while it waits nothing is read, pings neither, and what it raises ends the
-        connection with 1011. `start` starts the one task of the connection, from which nothing comes out; it may be
-        cancelled at any time, which closes the TCP connection. `handshake_within` and `close_within` are in seconds.
+        connection with 1011. `handshake_within` and `close_within` are in seconds.
+        `turnstile` is what many connections share; one of its own if None.
 
-        Nothing is heard before this has returned and its caller has come to a checkpoint.
+        Nothing is heard before `serve` is called, which has to be, soon. No checkpoint where the kernel takes the
+        answer at once, as it nearly always does.
 
         Raises `Closed` if the client went away or does not take the answer in time. Then, and when cancelled, the TCP
         connection is closed.
@@ -148,22 +150,12 @@ class Socket:
             rest=raw[head.size_bytes :],
             scanner=FrameScanner(FIRST_LIMIT_BYTES),
             close_within=close_within,
+            turnstile=Turnstile() if turnstile is None else turnstile,
         )
-        accepted = False
-        try:
-            with trio.move_on_after(handshake_within):
-                await wire.write(accepting(head, subprotocol))
-                accepted = True
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        finally:
-            if not accepted:
-                wire.destroy()
-        if not accepted:
-            raise Closed(Ending(1006, "no handshake", "network"))
-        socket = cls(wire, hear, close_within)
-        start(socket._run)
-        return socket
+        rest = wire.write_now(accepting(head, subprotocol))
+        if rest is not None:
+            await _write_within(wire, rest, handshake_within)
+        return cls(wire, hear, close_within)
 
     @property
     def ending(self) -> Ending | None:
@@ -235,7 +227,7 @@ class Socket:
     def _check_open(self) -> None:
         if self._ending is not None:
             raise self._closed()
-        if self._wire.answering_close:
+        if self._wire.scanner.close_seen:
             raise trio.ClosedResourceError
 
     def _closed(self) -> Closed:
@@ -246,8 +238,11 @@ class Socket:
         self._ending = ending
         self._deadline = trio.current_time() + self._close_within
 
-    async def _run(self) -> None:
-        """The library's receiving task, from its start to the end of the TCP connection."""
+    async def serve(self) -> None:
+        """Hear the client, from now to the end of the TCP connection: the one task of the connection.
+
+        Nothing is raised but what cancelled it, which may happen at any time and closes the TCP connection.
+        """
         try:
             try:
                 with self._reading:
@@ -281,6 +276,22 @@ class Socket:
     def _farewell(self) -> bytes | None:
         ending = self._ending
         return close_frame(ending.code, ending.reason) if ending is not None and ending.by == "server" else None
+
+
+async def _write_within(wire: WireStream, answer: bytes, seconds: float) -> None:
+    """Write the answer to a handshake. Raises `Closed`, and destroys the wire, where that cannot be done in time."""
+    accepted = False
+    try:
+        with trio.move_on_after(seconds):
+            await wire.write(answer)
+            accepted = True
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    finally:
+        if not accepted:
+            wire.destroy()
+    if not accepted:
+        raise Closed(Ending(1006, "no handshake", "network"))
 
 
 class Occurrence:

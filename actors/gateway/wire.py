@@ -25,12 +25,13 @@ from actors.gateway.lingering import linger
 
 if TYPE_CHECKING:
     from actors.gateway.scanner import FrameScanner
+    from actors.gateway.turnstile import Turnstile
 
 
 class WireStream(trio.abc.Stream):
     """What the library takes for its transport. The handshake is done on it before the library sees it.
 
-    `rest`: what the client had sent behind its handshake.
+    `rest`: what the client had sent behind its handshake; `turnstile`: where one whose client has gone passes.
 
     Public counters: `bytes_in` and `bytes_out`, and `last_received`, a time of trio's clock.
     """
@@ -41,6 +42,7 @@ class WireStream(trio.abc.Stream):
         "_released",
         "_rest",
         "_stream",
+        "_turnstile",
         "answering_close",
         "bytes_in",
         "bytes_out",
@@ -49,7 +51,15 @@ class WireStream(trio.abc.Stream):
         "writing",
     )
 
-    def __init__(self, stream: trio.SocketStream, *, rest: bytes, scanner: FrameScanner, close_within: float) -> None:
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        *,
+        rest: bytes,
+        scanner: FrameScanner,
+        close_within: float,
+        turnstile: Turnstile,
+    ) -> None:
         self.scanner = scanner
         self.bytes_in = len(rest)
         self.bytes_out = 0
@@ -59,6 +69,7 @@ class WireStream(trio.abc.Stream):
         self._stream = stream
         self._rest = rest
         self._close_within = close_within
+        self._turnstile = turnstile
         self._released = False
         self._owed = b""
 
@@ -66,7 +77,7 @@ class WireStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes that the library may see. Raises `trio.BrokenResourceError` where a breach begins, and after
-        a Close frame. Cancelled, no byte is lost."""
+        a Close frame. Cancelled, no byte is lost but those of a client that has gone."""
         if self._released:
             raise trio.ClosedResourceError
         if self.scanner.over:
@@ -82,6 +93,8 @@ class WireStream(trio.abc.Stream):
         served = self.scanner.feed(data)
         if not served:
             raise trio.BrokenResourceError
+        if self.scanner.close_seen:
+            await self._turnstile.pass_through()
         return data[:served]
 
     async def _receive(self, most: int) -> bytes:
@@ -90,11 +103,15 @@ class WireStream(trio.abc.Stream):
         while True:
             await trio.lowlevel.wait_readable(self._stream.socket.fileno())
             try:
-                return os.read(self._stream.socket.fileno(), most)
+                data = os.read(self._stream.socket.fileno(), most)
             except BlockingIOError:
                 continue
             except OSError as error:
+                await self._turnstile.pass_through()
                 raise trio.BrokenResourceError from error
+            if not data:
+                await self._turnstile.pass_through()
+            return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """One event of the library: a Pong, or the echo of a Close."""
@@ -127,7 +144,7 @@ class WireStream(trio.abc.Stream):
         nothing, where part of it is out: the rest is owed then, and goes out before whatever is written next. What
         has broken shows there.
         """
-        if self._released or self._owed or self.answering_close or self.writing.locked():
+        if self._released or self._owed or self.scanner.close_seen or self.writing.locked():
             return data
         try:
             sent = os.write(self._stream.socket.fileno(), data)

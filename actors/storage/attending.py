@@ -6,28 +6,39 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.storage.interface import Arrival, Cursor, Position, Storage, Stored
+from actors.storage.interface import Arrival, Awake, Cursor, Position, Storage, Stored, Waking
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-@attrs.frozen
-class Awake:
-    """How a user's log stands, and which of its events clients have acknowledged (see `Cursors.covered`)."""
-
-    position: Position
-    covered: list[tuple[int, int]]
+    from collections.abc import Iterator, Sequence
 
 
 @attrs.frozen
 class Wake:
-    """What a context has to know when it begins."""
+    """What a context has to know when it begins. Answer: an `Awake`."""
 
-    user: str
+    waking: Waking
+
+    @property
+    def user(self) -> str:
+        return self.waking.user
 
     def run(self, storage: Storage) -> Awake:
-        return Awake(storage.top(self.user), storage.covered(self.user))
+        storage.attend((self.user,), (), ())
+        (awake,) = storage.wake((self.waking,))
+        return awake
+
+
+@attrs.frozen
+class Read:
+    """At most `limit` events of a user's log after the seq `after`."""
+
+    user: str
+    after: int
+    limit: int
+
+    def run(self, storage: Storage) -> list[Stored]:
+        (events,) = storage.read_several(((self.user, self.after, self.limit),))
+        return events
 
 
 @attrs.frozen
@@ -60,17 +71,40 @@ class Arrived:
 
 @attrs.frozen
 class Arrive:
-    """A client has come: find its cursor, or make one that begins at the log's top."""
+    """A client has come: find its cursor, or make one that begins at the log's top. Answer: an `Arrived`."""
 
     arrival: Arrival
 
     def run(self, storage: Storage) -> Arrived:
         (cursor,) = storage.attend((), (self.arrival,), ())
-        return self.found(cursor, storage)
-
-    def found(self, cursor: Cursor, storage: Storage) -> Arrived:
-        """The answer where the cursor was looked up before."""
         return Arrived(storage.top(self.arrival.user), cursor)
+
+
+Look = Wake | Arrive | Read
+"""What thousands ask at the same time after a restart, and what is therefore looked up for many at once."""
+
+
+def look_up(looks: Sequence[Look], cursors: Iterator[Cursor], storage: Storage) -> list[object]:
+    """The answers to neighbouring looks. `cursors` are those of the arrivals, which were noted before.
+
+    Reading comes first: where a log is trimmed on the way, that was asked for later, or may as well have been.
+    """
+    reads = [(look.user, look.after, look.limit) for look in looks if isinstance(look, Read)]
+    pages = iter(storage.read_several(reads) if reads else ())
+    wakings = [look.waking for look in looks if isinstance(look, Wake)]
+    awake = iter(storage.wake(wakings) if wakings else ())
+    users = [look.arrival.user for look in looks if isinstance(look, Arrive)]
+    tops = iter(storage.tops(users) if users else ())
+    answers: list[object] = []
+    for look in looks:
+        match look:
+            case Wake():
+                answers.append(next(awake))
+            case Arrive():
+                answers.append(Arrived(next(tops), next(cursors)))
+            case Read():
+                answers.append(next(pages))
+    return answers
 
 
 @attrs.frozen
@@ -94,7 +128,7 @@ class Beforehand:
     users: list[str]
     arrivals: list[Arrival]
     moves: list[Cursor]
-    found: list[Cursor] = attrs.field(factory=list)
+    found: Iterator[Cursor] = attrs.field(factory=lambda: iter(()))
 
     @classmethod
     def of(cls, messages: Sequence[Any], looks: tuple[type[Any], ...]) -> Beforehand:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import Final
 
+from actors.storage import together
 from actors.storage.interface import CURSOR_LIFETIME, MOST_CURSORS, Arrival, Cursor
 
 SEEN_AGAIN: Final = 3600.0
@@ -21,7 +22,15 @@ def find(connection: Connection, arrival: Arrival) -> Cursor | None:
     if row is None:
         return None
     cursor = Cursor(arrival.user, arrival.client_id, *row)
-    return None if _expired(cursor.seen, arrival) and arrival.client_id not in arrival.keep else cursor
+    return None if _forgotten(cursor.seen, arrival) else cursor
+
+
+def find_all(connection: Connection, arrivals: Sequence[Arrival]) -> list[Cursor | None]:
+    """As `find`, for each of them."""
+    return [
+        None if cursor is None or _forgotten(cursor.seen, arrival) else cursor
+        for cursor, arrival in zip(together.cursors(connection, arrivals), arrivals, strict=True)
+    ]
 
 
 def is_settled(cursor: Cursor, arrival: Arrival) -> bool:
@@ -53,15 +62,6 @@ def move(connection: Connection, cursors: Sequence[Cursor]) -> None:
     )
 
 
-def covered(connection: Connection, user: str) -> list[tuple[int, int]]:
-    """See `interface.Cursors.covered`."""
-    return connection.execute(
-        "SELECT came_in, acked FROM cursor JOIN logs ON logs.id = cursor.log AND logs.epoch = cursor.epoch"
-        " WHERE user = ? AND acked > came_in ORDER BY came_in",
-        (user,),
-    ).fetchall()
-
-
 def _forget(connection: Connection, log: int, arrival: Arrival) -> None:
     """Make room for one more client of a user: who was not seen for too long goes, then who was not for the longest."""
     known = connection.execute("SELECT client_id, seen FROM cursor WHERE log = ? ORDER BY seen", (log,)).fetchall()
@@ -70,6 +70,11 @@ def _forget(connection: Connection, log: int, arrival: Arrival) -> None:
         if client_id not in arrival.keep and (over > 0 or _expired(seen, arrival)):
             connection.execute("DELETE FROM cursor WHERE log = ? AND client_id = ?", (log, client_id))
             over -= 1
+
+
+def _forgotten(seen: float, arrival: Arrival) -> bool:
+    """Whether the client that has come was last seen too long ago to be known still."""
+    return _expired(seen, arrival) and arrival.client_id not in arrival.keep
 
 
 def _expired(seen: float, arrival: Arrival) -> bool:

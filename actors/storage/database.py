@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from actors.storage import cursors, failures, memories
+from actors.storage import cursors, failures, memories, together
 from actors.storage.errors import (
     CommitFailed,
     CommitUnknown,
@@ -31,6 +31,7 @@ from actors.storage.interface import (
     REPLY_LIFETIME,
     Appended,
     Arrival,
+    Awake,
     Cursor,
     DeleteState,
     Effect,
@@ -42,6 +43,7 @@ from actors.storage.interface import (
     Record,
     Stored,
     Trimmed,
+    Waking,
 )
 from actors.storage.memory import Filter, Matches, PutMemory
 from actors.storage.schema import NOBODY, ensure_schema
@@ -152,6 +154,9 @@ class Database:
         )
         return [Stored(*row) for row in rows]
 
+    def read_several(self, wanted: Sequence[tuple[str, int, int]]) -> list[list[Stored]]:
+        return self._read(lambda connection: together.pages(connection, wanted))
+
     def top(self, user: str) -> Position:
         select = (
             "SELECT epoch, coalesce((SELECT min(seq) FROM log WHERE log = logs.id), top + 1), top FROM logs"
@@ -163,11 +168,16 @@ class Database:
             rows = self._query(select, (user,))
         return Position(*rows[0])
 
+    def tops(self, users: Sequence[str]) -> list[Position]:
+        standings = self._read(lambda connection: together.standings(connection, users))
+        return [standings[user].position for user in users]
+
     def attend(self, users: Sequence[str], arrivals: Sequence[Arrival], moves: Sequence[Cursor]) -> list[Cursor]:
         named = dict.fromkeys([*users, *(arrival.user for arrival in arrivals)])
-        missing = [user for user in named if not self._query("SELECT 1 FROM logs WHERE user = ?", (user,))]
+        there = self._read(lambda connection: together.with_log(connection, named))
+        missing = [user for user in named if user not in there]
         if not (missing or moves):  # then there may be nothing to write, and reading costs no commit
-            found = self._read(lambda connection: [cursors.find(connection, arrival) for arrival in arrivals])
+            found = self._read(lambda connection: cursors.find_all(connection, arrivals))
             settled = [
                 cursor
                 for cursor, arrival in zip(found, arrivals, strict=True)
@@ -185,7 +195,17 @@ class Database:
         return self._commit(work)
 
     def covered(self, user: str) -> list[tuple[int, int]]:
-        return self._read(lambda connection: cursors.covered(connection, user))
+        return self._read(lambda connection: together.covered(connection, (user,)))[user]
+
+    def wake(self, wakings: Sequence[Waking]) -> list[Awake]:
+        outgrown = {each.user: each for each in self._read(lambda connection: together.outgrown(connection, wakings))}
+        if wakings and self._oldest(NOBODY, below=0, before=wakings[0].now - REPLY_LIFETIME, limit=1):
+            outgrown.setdefault(wakings[0].user, wakings[0])  # whatever log is trimmed, nobody's is as well
+        trimmed = {
+            user: self.trim(user, now=each.now, max_events=each.max_events, max_age=each.max_age, limit=each.limit)
+            for user, each in outgrown.items()
+        }
+        return self._read(lambda connection: together.awake(connection, wakings, trimmed))
 
     def find_reply(self, user: str, command_id: str) -> KeptReply | None:
         rows = self._query(

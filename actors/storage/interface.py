@@ -192,6 +192,40 @@ class Trimmed:
     replies: int
 
 
+@attrs.frozen
+class Waking:
+    """A user becomes active: what is to be done and looked up then.
+
+    Attributes:
+        now, max_events, max_age, limit: the log is trimmed first, as `Log.trim` has it.
+        lists: spaces and prefixes; all of the state whose key begins so is wanted.
+    """
+
+    user: str = attrs.field(validator=_check_text)
+    now: float
+    max_events: int
+    max_age: float
+    limit: int
+    lists: tuple[tuple[str, str], ...] = ()
+
+
+@attrs.frozen
+class Awake:
+    """How a user's things stand, all at one moment.
+
+    Attributes:
+        position: of the log.
+        covered: which of its events clients have acknowledged, see `Cursors.covered`.
+        trimmed: what was forgotten just before.
+        lists: for each that was wanted, keys in order of code points, and values.
+    """
+
+    position: Position
+    covered: list[tuple[int, int]]
+    trimmed: Trimmed
+    lists: tuple[list[tuple[str, bytes]], ...]
+
+
 class Log(Protocol):
     """Every user's log, with the replies kept beside it."""
 
@@ -205,8 +239,15 @@ class Log(Protocol):
     def read(self, user: str, after: int, limit: int) -> list[Stored]:
         """At most `limit` events after the seq `after`, in order. Raises DatabaseUnavailable or DatabaseDamaged."""
 
+    def read_several(self, wanted: Sequence[tuple[str, int, int]]) -> list[list[Stored]]:
+        """For each user, seq and count: so many events behind this seq, those that are held, in order. Raises as `read`
+        does."""
+
     def top(self, user: str) -> Position:
         """How the user's log stands; it is made where there was none. Raises as `append` and `read` do."""
+
+    def tops(self, users: Sequence[str]) -> list[Position]:
+        """How the logs of these users stand, each of whom has one. Raises as `read` does."""
 
     def find_reply(self, user: str, command_id: str) -> KeptReply | None:
         """The reply kept for a user's command."""
@@ -252,6 +293,9 @@ class State(Protocol):
 
 class Storage(Log, Cursors, State, MemoryStore, Protocol):
     """The whole of it, with what keeps it alive."""
+
+    def wake(self, wakings: Sequence[Waking]) -> list[Awake]:
+        """Users become active, each of whom has a log. Raises as `append` and `read` do."""
 
     def check(self) -> None:
         """Look the file through. Raises DatabaseDamaged or DatabaseUnavailable."""

@@ -2,9 +2,10 @@
 
 It takes what waits in its mailbox as a batch and works it off in one call of a worker thread: neighbouring appends
 become one transaction, so the busier it is, the fewer commits an event costs. Queries run in their place among the
-appends: whoever reads after writing sees what was written. Only what may as well happen earlier is done for the whole
-batch at its beginning, in one transaction: new users' logs and new clients' cursors are made, and cursors moved. Where
-that would be the only reason for a transaction of their own, the moved cursors go with the first append instead.
+appends: whoever reads after writing sees what was written. Neighbours of those kinds that come by thousands after a
+restart are looked up together. Only what may as well happen earlier is done for the whole batch at its beginning, in
+one transaction: new users' logs and new clients' cursors are made, and cursors moved. Where that would be the only
+reason for a transaction of their own, the moved cursors go with the first append instead.
 
 Trouble with the disk is a state, not a crash. While storage is unavailable every append and query is refused at once
 with what is known (`StorageTrouble`), the journal tries by itself whether the trouble is over, and whoever keeps an
@@ -20,9 +21,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 import attrs
 import trio
 
-from actors.storage.attending import Arrive, Beforehand, MoveCursors, Wake
+from actors.storage.attending import Beforehand, Look, MoveCursors, Wake, look_up
 from actors.storage.errors import CommitUnknown, StorageError
-from actors.storage.interface import Appended, Cursor, KeptReply, Position, Record, Storage, Stored, Trimmed
+from actors.storage.interface import Appended, Cursor, KeptReply, Position, Record, Storage, Trimmed
 from runtime import Actor, Refused
 
 if TYPE_CHECKING:
@@ -61,18 +62,6 @@ class Query(Protocol):
 
     def run(self, storage: Storage) -> object:
         """Called in the worker thread."""
-
-
-@attrs.frozen
-class Read:
-    """At most `limit` events of a user's log after the seq `after`."""
-
-    user: str
-    after: int
-    limit: int
-
-    def run(self, storage: Storage) -> list[Stored]:
-        return storage.read(self.user, self.after, self.limit)
 
 
 @attrs.frozen
@@ -233,8 +222,12 @@ class Journal(Actor):
                 answers += outcome
             elif isinstance(message, MoveCursors):
                 answers.append(True)
+            elif isinstance(message, Look):
+                looks = list(takewhile(lambda each: isinstance(each, Look), messages[len(answers) :]))
+                found, trouble = self._look_up(looks, work)
+                answers += found
             else:
-                answer, trouble = self._query(message, work)
+                answer, trouble = self._query(message)
                 answers.append(answer)
         if trouble is not None:
             untouched = StorageTrouble("unavailable", trouble.detail)
@@ -253,10 +246,10 @@ class Journal(Actor):
         assert storage is not None
         try:
             try:
-                work.found = storage.attend(work.users, work.arrivals, moves)
+                work.found = iter(storage.attend(work.users, work.arrivals, moves))
             except CommitUnknown:  # doing it twice does no harm
                 storage.reopen()
-                work.found = storage.attend(work.users, work.arrivals, moves)
+                work.found = iter(storage.attend(work.users, work.arrivals, moves))
         except (StorageError, OSError) as error:
             return StorageTrouble("unavailable", str(error))
         return None
@@ -285,17 +278,24 @@ class Journal(Actor):
             except (StorageError, OSError) as error:  # still nobody knows whether the first time went through
                 raise CommitUnknown(str(error)) from error
 
-    def _query(self, query: StorageStatus | Query, work: Beforehand) -> tuple[object, StorageTrouble | None]:
+    def _query(self, query: StorageStatus | Query) -> tuple[object, StorageTrouble | None]:
         assert self._storage is not None
         if isinstance(query, StorageStatus):
             return None, None
         try:
-            if isinstance(query, Arrive):
-                return query.found(work.found.pop(0), self._storage), None
             return query.run(self._storage), None
         except StorageError as error:
             trouble = StorageTrouble("unavailable", str(error))
             return Refused(trouble), trouble
+
+    def _look_up(self, looks: list[Look], work: Beforehand) -> tuple[list[object], StorageTrouble | None]:
+        """Answer neighbouring looks."""
+        assert self._storage is not None
+        try:
+            return look_up(looks, work.found, self._storage), None
+        except StorageError as error:
+            trouble = StorageTrouble("unavailable", str(error))
+            return [Refused(trouble) for _ in looks], trouble
 
 
 def _while_in_trouble(message: object, trouble: StorageTrouble) -> object:

@@ -20,7 +20,7 @@ from actors.storage.attending import Arrive, Arrived
 from actors.storage.interface import Arrival, Position
 from actors.storage.journal import Top
 from actors.users.device import Device, device_of
-from actors.users.messages import Attached, CommandError, Polled, Replaced
+from actors.users.messages import NOT_NOW, Attached, CommandError, Polled, Replaced
 from actors.users.resuming import Plan, plan_resume
 from runtime import Refused
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 ARRIVE_WITHIN: Final = 30.0
 """Seconds. Thousands who come back at once wait for each other rather than come again and again."""
+FIND_AGAIN: Final = 0.5
 ANONYMOUS: Final = ""
 """The client_id of who polls without one: nothing is stored of it, and it goes on where it says itself."""
 ABOVE: Final = "You acknowledge an event that was not sent to you yet."
 CROWDED: Final = Refused(CommandError(ErrorCode.LIMIT_REACHED))
-NOT_NOW: Final = Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0))
 
 
 @attrs.frozen
@@ -138,8 +138,12 @@ class Arrivals:
         context = self._context
 
         def found(replied: Replied) -> None:
-            if replied.error is not None:
+            if isinstance(replied.error, Refused):  # storage is in trouble, and says so
                 reply.answer(NOT_NOW)
+                return
+            if replied.error is not None:  # the journal has crashed, or is full: waited out, while anybody waits for it
+                if reply.wanted:
+                    context.later(("find", reply), FIND_AGAIN, lambda: self._find(client_id, reply, then))
                 return
             answer: Arrived | Position = replied.value
             position = answer.position if isinstance(answer, Arrived) else answer

@@ -25,9 +25,9 @@ from actors.operations.agents_at_work import AgentsAtWork
 from actors.operations.channels import Channels
 from actors.protocol.codes import ErrorCode
 from actors.protocol.events import with_seq
-from actors.storage.attending import Awake, Wake
-from actors.storage.interface import Record
-from actors.storage.journal import TRIMMED_AT_ONCE, Append, ListState, StorageTrouble, TrimLog
+from actors.storage.attending import Wake
+from actors.storage.interface import Record, Waking
+from actors.storage.journal import TRIMMED_AT_ONCE, Append, StorageTrouble, TrimLog
 from actors.users.arrivals import Arrivals
 from actors.users.continuity import Continuity
 from actors.users.cursor_store import CursorStore
@@ -64,9 +64,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.operations.counters import DaemonCounters
-    from actors.protocol.decode import Command
     from actors.protocol.stamps import Stamps
-    from actors.storage.interface import Position
+    from actors.storage.interface import Awake, Position, Trimmed
     from actors.users.silence import SilentFailure
     from actors.users.task_commands import Coordination
     from actors.workflows.definitions import WorkflowDefinition
@@ -161,10 +160,7 @@ class UserContext(Actor):
         self._at_work = AgentsAtWork()
 
     async def started(self) -> None:
-        self._trim()
-        self._ask_top()
-        self._ask_open()
-        self.modes.ask()
+        self._wake()
         self._active_at = self.now()
         self.timer("idle", self._settings.idle_after, _LookIdle(), every=self._settings.idle_after)
         self.timer("trim", TRIM_EVERY, _Trim(), every=TRIM_EVERY)
@@ -187,7 +183,8 @@ class UserContext(Actor):
             case Handle(command, client_id, hello_at, role):
                 if self.continuity.replaced(client_id, hello_at):
                     return Refused(Replaced())
-                return self._handle(command, client_id, role)
+                self._active_at = self.now()
+                return carry_out(self, command, client_id, role)
             case Acked():
                 self._arrivals.acked(message)
             case Poll():
@@ -241,11 +238,12 @@ class UserContext(Actor):
     def _answer_when_committed(self) -> None:
         """Answer the message in hand when everything that is in the outbox by now has left it."""
         reply = self.defer()
+        if reply.wanted:  # what is only told, pieces of text above all, is not answered
 
-        def left() -> None:
-            reply.answer(True)
+            def left() -> None:
+                reply.answer(True)
 
-        self._outbox.add(Entry(None, released=left))
+            self._outbox.add(Entry(None, released=left))
         self._pump()
 
     def commit(
@@ -338,17 +336,30 @@ class UserContext(Actor):
 
     # --- how things stand
 
-    def _ask_top(self) -> None:
-        self.request(self.services.journal, Wake(self.user), COMMIT_WITHIN, tag=self._top_known)
+    def _wake(self) -> None:
+        """Ask all that this incarnation has to know, at once: after a restart thousands do."""
+        waking = Waking(
+            self.user,
+            self.services.stamps.wall(),
+            self._settings.log_events,
+            self._settings.log_seconds,
+            TRIMMED_AT_ONCE,
+            ((OPEN, runs_of(self.user)), self.modes.wanted),
+        )
+        self.request(self.services.journal, Wake(waking), COMMIT_WITHIN, tag=self._awake)
 
-    def _top_known(self, replied: Replied) -> None:
+    def _awake(self, replied: Replied) -> None:
         if replied.error is not None:
-            self.later("top", OFFER_AGAIN, self._ask_top)
+            self.later("wake", OFFER_AGAIN, self._wake)
             return
         awake: Awake = replied.value
+        opened, mode = awake.lists
         self.devices.coverage.fill(awake.covered)
         self.begin_at(awake.position)
+        self.modes.known(mode)
+        self.commands.opened(opened)
         self._pump()
+        self._trim_on(awake.trimmed)
 
     def begin_at(self, position: Position) -> int:
         """Where this incarnation stands; it begins with the first answer, when it has had nothing committed yet."""
@@ -360,16 +371,6 @@ class UserContext(Actor):
             raise LogReplaced(self.user)
         return self._released
 
-    def _ask_open(self) -> None:
-        query = ListState(OPEN, prefix=runs_of(self.user))
-        self.request(self.services.journal, query, COMMIT_WITHIN, tag=self._open_known)
-
-    def _open_known(self, replied: Replied) -> None:
-        if replied.error is None:
-            self.commands.opened(replied.value)
-        else:
-            self.later("open", OFFER_AGAIN, self._ask_open)
-
     def _trim(self) -> None:
         limits = self._settings
         keep = self.devices.replayed_from()
@@ -377,7 +378,11 @@ class UserContext(Actor):
         self.request(self.services.journal, order, COMMIT_WITHIN, tag=self._trimmed)
 
     def _trimmed(self, replied: Replied) -> None:
-        if replied.error is None and replied.value.events >= TRIMMED_AT_ONCE:
+        if replied.error is None:
+            self._trim_on(replied.value)
+
+    def _trim_on(self, trimmed: Trimmed) -> None:
+        if trimmed.events >= TRIMMED_AT_ONCE:
             self._trim()  # there is more
 
     def _look_idle(self) -> None:
@@ -385,12 +390,6 @@ class UserContext(Actor):
         quiet = self.now() - self._active_at >= self._settings.idle_after
         if quiet and not len(self.devices) and not len(self._outbox) and self.commands.idle and self.cursors.idle:
             self.passivate()
-
-    # --- commands
-
-    def _handle(self, command: Command, client_id: str, role: str) -> object:
-        self._active_at = self.now()
-        return carry_out(self, command, client_id, role)
 
 
 def _is_clean(error: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -15,7 +15,7 @@ from actors.protocol.events import Event
 from actors.storage.interface import Effect
 from actors.users.continuity import Continuity
 from actors.users.resuming import Plan
-from runtime import Ref
+from runtime import Ref, Refused
 
 
 @attrs.frozen
@@ -236,6 +236,10 @@ class CommandError:
     content: str | None = None
     details: dict[str, Any] | None = None
     retry_after: float | None = None
+
+
+NOT_NOW: Final = Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0))
+"""What is needed for it cannot be reached in this moment."""
 
 
 @attrs.frozen

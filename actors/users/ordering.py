@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from actors.durable.supervisor import TakeUp
 from actors.storage.journal import FindReply
 from actors.users.messages import OutcomeUnknown
-from actors.workflows.messages import StartRun
 from runtime import Refused
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Ordering:
 
     def locate(self) -> None:
         """A run that was only just accepted may not have an actor yet."""
-        start = StartRun(self._context.user, self._run_id)
+        start = TakeUp(self._context.user, self._run_id)
         self._context.request(self._context.services.runs, start, START_WITHIN, tag=self._located)
 
     def _located(self, replied: Replied) -> None:

@@ -16,7 +16,7 @@ from actors.protocol.codes import ErrorCode
 from actors.protocol.decode import digest
 from actors.storage.interface import KeepReply
 from actors.storage.journal import FindReply
-from actors.users.messages import CommandError, OutcomeUnknown
+from actors.users.messages import NOT_NOW, CommandError, OutcomeUnknown
 from runtime import Refused
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Repeats:
 
         def found(replied: Replied) -> None:
             if replied.error is not None:
-                self.settle(command.id, Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
+                self.settle(command.id, NOT_NOW)
             elif replied.value is not None:
                 self._pending[command.id].fingerprint = replied.value.digest
                 self.settle(command.id, msgspec.json.decode(replied.value.reply))

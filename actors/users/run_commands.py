@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from msgspec import UNSET
 
+from actors.durable.supervisor import TakeUp
 from actors.protocol.codes import ErrorCode
 from actors.protocol.commands import CancelRun, GetRun, ListRuns, PauseRun, ResumeRun, StartRun
 from actors.protocol.event_types import RUN_ENDS, EventType, RunStatus
@@ -14,13 +15,12 @@ from actors.protocol.events import Event, caused_by
 from actors.protocol.run_events import run_status
 from actors.storage.interface import PutState
 from actors.users.keys import OPEN, RUNS, default_session, run_key
-from actors.users.messages import CommandError, Item, OutcomeUnknown
+from actors.users.messages import NOT_NOW, CommandError, Item, OutcomeUnknown
 from actors.users.modes import OFF
 from actors.users.ordering import Ordering
 from actors.users.reading import ReadRun, ReadRuns
 from actors.users.repeats import Repeats
-from actors.users.session_state import Mode
-from actors.workflows.messages import StartRun as StartRunActor
+from actors.users.session_state import Mode, SessionState
 from actors.workflows.messages import Steer
 from actors.workflows.orders import Order
 from actors.workflows.record import RunRecord, encode_record, new_record, shown
@@ -91,32 +91,31 @@ class RunCommands:
         return None
 
     def _accept(self, command: Command) -> None:
-        body = command.body
-        assert isinstance(body, StartRun)
-        record = self._new_run(command, body)
+        session_id = command.session_id or default_session(self._context.user)
+        self._context.modes.find(session_id, lambda session: self._begin(command, session_id, session))
+
+    def _begin(self, command: Command, session_id: str, session: SessionState | CommandError) -> None:
+        record = session if isinstance(session, CommandError) else self._new_run(command, session_id, session)
         if isinstance(record, CommandError):
             self.repeats.settle(command.id, Refused(record))
         else:
             self._commit(command, record)
 
-    def _new_run(self, command: Command, body: StartRun) -> RunRecord | CommandError:
+    def _new_run(self, command: Command, session_id: str, session: SessionState) -> RunRecord | CommandError:
         """The run that the command asks for, or why there is none."""
-        context = self._context
-        own_session = default_session(context.user)
-        session_id = command.session_id or own_session
+        context, body = self._context, command.body
+        assert isinstance(body, StartRun)
         workflow = context.services.workflows.get(body.workflow)
         if workflow is None:
             known = ", ".join(sorted(context.services.workflows))
             fields = {"workflow": f"There is no workflow of this name. There are: {known}."}
             return CommandError(ErrorCode.INVALID_FIELDS, details={"fields": fields})
-        if session_id != own_session:
-            return CommandError(ErrorCode.NOT_FOUND)
-        if not self._known or context.modes.current is None:
+        if not self._known:
             return CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)
         busy = next((run_id for run_id, run in self._active.items() if run.session_id == session_id), None)
         if busy is not None:
             return CommandError(ErrorCode.ALREADY_RUNNING, details={"run_id": busy})
-        if context.modes.current is Mode.OFF:
+        if session.mode is Mode.OFF:
             return CommandError(ErrorCode.FORBIDDEN, OFF)
         stamps = context.services.stamps
         return new_record(
@@ -173,7 +172,7 @@ class RunCommands:
             if replied.error is not None:  # the runs' supervisor is being restarted, or full
                 context.later(("start", run_id), ASK_AGAIN, lambda: self._start_actor(run_id))
 
-        context.request(context.services.runs, StartRunActor(context.user, run_id), START_WITHIN, tag=started)
+        context.request(context.services.runs, TakeUp(context.user, run_id), START_WITHIN, tag=started)
 
     # --- cancel_run, pause_run, resume_run
 
@@ -186,7 +185,7 @@ class RunCommands:
         body = command.body
         assert isinstance(body, CancelRun | PauseRun | ResumeRun)
         if not self._known:
-            self.repeats.settle(command.id, Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
+            self.repeats.settle(command.id, NOT_NOW)
         elif body.run_id not in self._active:
             self._settle_with_status(command, body.run_id)
         else:
@@ -233,7 +232,7 @@ class RunCommands:
     ) -> None:
         def read(replied: Replied) -> None:
             if replied.error is not None:
-                answer(Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
+                answer(NOT_NOW)
                 return
             stored, position = replied.value
             if stored is None:
@@ -256,7 +255,7 @@ class RunCommands:
 
         def read(replied: Replied) -> None:
             if replied.error is not None:
-                reply.answer(Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0)))
+                reply.answer(NOT_NOW)
                 return
             page, position = replied.value
             runs = [shown(record)["run"] for _, record in page]

@@ -12,9 +12,10 @@ import attrs
 import msgspec
 from msgspec import UNSET
 
-from actors.coordination.messages import Heard, Here, RegisterWorker, StartTask, UnregisterWorker, UpdateTask
+from actors.coordination.messages import Heard, Here, RegisterWorker, UnregisterWorker, UpdateTask
 from actors.coordination.record import OPEN_TASKS, TASK_KEYS, TASKS, TaskRecord, encode_task, task_key, tasks_of
 from actors.coordination.roster import Worker
+from actors.durable.supervisor import TakeUp
 from actors.protocol.codes import ErrorCode
 from actors.protocol.commands import RegisterAgent, SubmitTask, TaskUpdate, UnregisterAgent
 from actors.protocol.event_types import EventType
@@ -22,7 +23,7 @@ from actors.protocol.events import Event, caused_by
 from actors.protocol.task_events import TASK_ENDS, TaskStatus, task_status
 from actors.storage.interface import PutState
 from actors.storage.journal import FindReply, ListState
-from actors.users.messages import CommandError, Item, OutcomeUnknown
+from actors.users.messages import NOT_NOW, CommandError, Item, OutcomeUnknown
 from runtime import Refused, Replied
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ MAY_SHARE: Final = frozenset({"operator", "worker"})
 NEEDS_SOCKET: Final = "A worker needs a WebSocket: it is told there what to do."
 OWN_ONLY: Final = "Your agents serve you alone; leave `shared` out."
 UNAVAILABLE: Final = Refused(CommandError(ErrorCode.UNAVAILABLE))
-NOT_NOW: Final = Refused(CommandError(ErrorCode.UNAVAILABLE, retry_after=1.0))
 
 
 @attrs.frozen
@@ -174,7 +174,7 @@ class TaskCommands:
             if replied.error is not None and task_id in (self._open or ()):
                 context.later(("task", task_id), ASK_AGAIN, lambda: self._start_actor(task_id))
 
-        context.request(self._coordination.tasks, StartTask(context.user, task_id), START_WITHIN, tag=started)
+        context.request(self._coordination.tasks, TakeUp(context.user, task_id), START_WITHIN, tag=started)
 
     # --- register_agent, unregister_agent
 
@@ -185,8 +185,8 @@ class TaskCommands:
             return UNAVAILABLE
         device = context.devices.get(client_id)
         connection = None if device is None else device.connection
-        if connection is None:
-            return Refused(CommandError(ErrorCode.BAD_REQUEST, NEEDS_SOCKET))
+        if connection is None:  # of a client that has one, this context has only just restarted
+            return NOT_NOW if client_id else Refused(CommandError(ErrorCode.BAD_REQUEST, NEEDS_SOCKET))
         worker, body = Worker(context.user, client_id), command.body
         if isinstance(body, RegisterAgent):
             if body.shared and role not in MAY_SHARE:

@@ -1,49 +1,17 @@
 """What is measured of delivery, and with what load.
 
-A *scenario* is one life of a server; it gives the figures of several metrics at once. A metric belongs to one.
+`actors` are connections (users, for commits), `burst` are users that share them.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import attrs
+from bench.delivery.scenarios import EVERYBODY, Scenario, load, metric, scenario_among, tasks_of
+from bench.figures import OWN
 
-from bench.figures import OWN, Better, Metric
-from bench.measure import Task
-from bench.program import Load
-
-EVERYBODY: Final = "everybody"
-"""A scenario is for every subject, or only for understudy, where there is nothing to compare with."""
-
-
-@attrs.frozen
-class Scenario:
-    """One life of a server.
-
-    Attributes:
-        name: what its program is asked for.
-        load: how much. `actors` are connections (users, for commits), `burst` are users that share them.
-        quick: the same, where only is shown that it works.
-        limit: seconds that it may take.
-        metrics: what it gives.
-        subjects: `EVERYBODY`, or the name of the only one.
-    """
-
-    name: str
-    load: Load
-    quick: Load
-    limit: float
-    metrics: tuple[Metric, ...]
-    subjects: str = OWN
-
-
-def _metric(name: str, title: str, unit: str, better: Better = "lower") -> Metric:
-    return Metric(name, title, unit, better)
-
-
-def _load(name: str, seconds: float, connections: int, users: int) -> Load:
-    return Load(name, seconds, connections, users, 0.0)
+if TYPE_CHECKING:
+    from bench.measure import Task
 
 
 def _idle(name: str, connections: int, users: int, seconds: float, *, subjects: str = OWN) -> Scenario:
@@ -51,15 +19,15 @@ def _idle(name: str, connections: int, users: int, seconds: float, *, subjects: 
     of = f"{connections:,} idle connections, {whose}"
     return Scenario(
         name,
-        _load(name, seconds, connections, users),
-        _load(name, 0.3, 40, 40 if users == connections else 4),
+        load(name, seconds, connections, users),
+        load(name, 0.3, 40, 40 if users == connections else 4),
         240.0,
         (
-            _metric(f"{name}_memory", f"resident memory of each of {of}", "KiB"),
-            _metric(f"{name}_rate", f"connections opened, until all of {connections:,} are in", "/s", "higher"),
-            _metric(f"{name}_opening_pause", "longest wait for an answer while they are being opened", "ms"),
-            _metric(f"{name}_pause", "longest wait for an answer while they are idle", "ms"),
-            _metric(f"{name}_cpu", f"processor time that {of} take, signs of life included", "ms/s"),
+            metric(f"{name}_memory", f"resident memory of each of {of}", "KiB"),
+            metric(f"{name}_rate", f"connections opened, until all of {connections:,} are in", "/s", "higher"),
+            metric(f"{name}_opening_pause", "longest wait for an answer while they are being opened", "ms"),
+            metric(f"{name}_pause", "longest wait for an answer while they are idle", "ms"),
+            metric(f"{name}_cpu", f"processor time that {of} take, signs of life included", "ms/s"),
         ),
         subjects,
     )
@@ -70,12 +38,12 @@ def _push(connections: int, *, seconds: float = 5.0, subjects: str = OWN) -> Sce
     to = f"to {connections:,} connections of one user" if connections > 1 else "to one connection"
     return Scenario(
         name,
-        _load(name, seconds, connections, 1),
-        _load(name, 0.5, min(connections, 20), 1),
+        load(name, seconds, connections, 1),
+        load(name, 0.5, min(connections, 20), 1),
         180.0,
         (
-            _metric(f"{name}_rate", f"messages received {to}, as fast as the server can", "/s", "higher"),
-            _metric(f"{name}_cpu", f"processor time of the server for each message {to}", "µs"),
+            metric(f"{name}_rate", f"messages received {to}, as fast as the server can", "/s", "higher"),
+            metric(f"{name}_cpu", f"processor time of the server for each message {to}", "µs"),
         ),
         subjects,
     )
@@ -85,12 +53,29 @@ def _storm(name: str, connections: int, users: int, how: str) -> Scenario:
     whose = "a user each" if users == connections else f"of {users} users"
     return Scenario(
         name,
-        _load(name, 0.0, connections, users),
-        _load(name, 0.0, 40, 40 if users == connections else 4),
+        load(name, 0.0, connections, users),
+        load(name, 0.0, 40, 40 if users == connections else 4),
         240.0,
         (
-            _metric(f"{name}_back", f"kill -9, start: until all {connections:,}, {whose}, are in again {how}", "s"),
-            _metric(f"{name}_whole", "the same, until each has the 10 events that it had missed", "s"),
+            metric(f"{name}_back", f"kill -9, start: until all {connections:,}, {whose}, are in again {how}", "s"),
+            metric(f"{name}_whole", "the same, until each has the 10 events that it had missed", "s"),
+            metric(f"{name}_cpu", "processor time of the daemon for all of that, its start included", "s"),
+            metric(f"{name}_clients_cpu", "processor time of the clients meanwhile, on a core of their own", "s"),
+        ),
+    )
+
+
+def _drain(name: str, connections: int) -> Scenario:
+    return Scenario(
+        name,
+        load(name, 0.0, connections, connections),
+        load(name, 0.0, 40, 40),
+        240.0,
+        (
+            metric(f"{name}_whole", f"SIGTERM: until the last of {connections:,} has been sent away with 1012", "s"),
+            metric(f"{name}_peak", "the most of them that were sent away within 100 ms", "closes"),
+            metric(f"{name}_pause", "longest wait for an answer meanwhile", "ms"),
+            metric(f"{name}_exit", "SIGTERM: until the daemon has ended, with exit code 0", "s"),
         ),
     )
 
@@ -100,23 +85,23 @@ def _commit(users: int) -> Scenario:
     whose = "one user" if users == 1 else f"{users} users"
     return Scenario(
         name,
-        _load(name, 3.0, users, users),
-        _load(name, 0.1, min(users, 20), users),
+        load(name, 3.0, users, users),
+        load(name, 0.1, min(users, 20), users),
         60.0,
         (
-            _metric(f"{name}_rate", f"events committed, 16 at a time of {whose}", "/s", "higher"),
-            _metric(f"{name}_median", "from the offer until it is on the disk, median", "ms"),
-            _metric(f"{name}_p99", "the same, of 100 the slowest", "ms"),
+            metric(f"{name}_rate", f"events committed, 16 at a time of {whose}", "/s", "higher"),
+            metric(f"{name}_median", "from the offer until it is on the disk, median", "ms"),
+            metric(f"{name}_p99", "the same, of 100 the slowest", "ms"),
         ),
     )
 
 
 RESTART: Final = Scenario(
     "restart",
-    _load("restart", 0.0, 1, 1),
-    _load("restart", 0.0, 1, 1),
+    load("restart", 0.0, 1, 1),
+    load("restart", 0.0, 1, 1),
     60.0,
-    (_metric("restart", "from the start of the process until the daemon listens", "s"),),
+    (metric("restart", "from the start of the process until the daemon listens", "s"),),
 )
 SCENARIOS: Final = (
     _idle("idle_1k", 1000, 1000, 3.0, subjects=EVERYBODY),
@@ -131,6 +116,7 @@ SCENARIOS: Final = (
     _storm("storm", 5000, 5000, "as fast as they can"),
     _storm("storm_shared", 5000, 50, "as fast as they can"),
     _storm("storm_jitter", 5000, 5000, "with full jitter"),
+    _drain("drain_10k", 10_000),
     _commit(1),
     _commit(20),
     _commit(200),
@@ -142,14 +128,9 @@ LARGE: Final = ("idle_10k", "shared_10k")
 
 def tasks(*, quick: bool = False) -> tuple[Task, ...]:
     """Every metric with the load of its scenario. `quick` shows that all of it works, and is no measurement."""
-    return tuple(
-        Task(metric, (scenario.quick if quick else scenario.load)._replace(metric=metric.name), scenario.limit)
-        for scenario in SCENARIOS
-        if not (quick and scenario.name in LARGE)
-        for metric in scenario.metrics
-    )
+    return tasks_of(SCENARIOS, quick=quick, large=LARGE)
 
 
 def scenario_of(metric: str) -> Scenario:
     """The one that gives a metric."""
-    return next(scenario for scenario in SCENARIOS if any(metric == its.name for its in scenario.metrics))
+    return scenario_among(SCENARIOS, metric)

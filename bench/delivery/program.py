@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from bench.delivery.commits import commits
+from bench.delivery.drain import drain
 from bench.delivery.idle import idle
 from bench.delivery.processes import Cores, allow_files, busy_seconds, pin
 from bench.delivery.push import push
@@ -55,6 +56,8 @@ def scenario(subject: str, load: Load, command: Sequence[str], site: Site) -> di
             return trio.run(partial(commits, load, site.directory))
         case "restart":
             return restart(site)
+        case "drain":
+            return drain(load, site)
         case "storm":
             return storm(load, site)
         case _:

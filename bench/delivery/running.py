@@ -9,13 +9,14 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from bench.delivery.metrics import EVERYBODY, scenario_of
+from bench.delivery.metrics import scenario_of
+from bench.delivery.scenarios import EVERYBODY
 from bench.measure import Answer, ProgramFailed, last_line, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bench.delivery.metrics import Scenario
+    from bench.delivery.scenarios import Scenario
     from bench.measure import Subject
     from bench.program import Load
 

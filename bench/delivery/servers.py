@@ -192,9 +192,9 @@ class Probe:
 
 
 @contextmanager
-def probing(subject: str, port: int, site: Site) -> Iterator[Probe]:
-    """Ask a server beside the block how fast it answers."""
-    command = [sys.executable, "-m", "bench.delivery.probe", subject, str(port)]
+def probing(subject: str, port: int, site: Site, *, connections: int = 1) -> Iterator[Probe]:
+    """Ask a server beside the block how fast it answers; with several `connections`, they may be closed meanwhile."""
+    command = [sys.executable, "-m", "bench.delivery.probe", subject, str(port), str(connections)]
     process = subprocess.Popen(command, cwd=ROOT, env=clean(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     pin(process.pid, site.cores.others)
     probe = Probe()

@@ -18,6 +18,7 @@ from actors.protocol.stamps import Stamps
 from actors.storage.database import DATABASE_NAME, Database
 from actors.storage.interface import Record
 from bench.delivery.dialects import dialect
+from bench.delivery.processes import cpu_seconds
 from bench.delivery.servers import Daemon, ending
 from bench.delivery.swarm import NotServed, Swarm
 from bench.figures import OWN
@@ -58,7 +59,7 @@ def storm(load: Load, site: Site) -> dict[str, float]:
         first.kill()
         swarm.run(lambda: swarm.inside == 0, OPEN_WITHIN, "the end of all connections")
     write(daemon.data, users)
-    began = monotonic()
+    began, clients_used = monotonic(), time.process_time()
     process = daemon.launch()
     with ending(process):
         if name.endswith("jitter"):
@@ -71,11 +72,17 @@ def storm(load: Load, site: Site) -> dict[str, float]:
         back = monotonic() - began
         swarm.run(lambda: swarm.arrived == load.actors, BACK_WITHIN, "what was missed")
         whole = monotonic() - began
+        used, clients_used = cpu_seconds(process.pid), time.process_time() - clients_used
         wrong = [client for client in clients if client.resume is None or client.seq != client.resume[1] + MISSED]
         if wrong:
             raise NotServed(f"{len(wrong)} clients have not what they missed")
         swarm.close()
-    return {f"{name}_back": back, f"{name}_whole": whole}
+    return {
+        f"{name}_back": back,
+        f"{name}_whole": whole,
+        f"{name}_cpu": used,
+        f"{name}_clients_cpu": clients_used,
+    }
 
 
 class Returning:

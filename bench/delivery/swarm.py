@@ -50,6 +50,7 @@ class Client:
 
     __slots__ = (
         "_incoming",
+        "_opened_at",
         "_socket",
         "_swarm",
         "_upgraded",
@@ -68,6 +69,7 @@ class Client:
         self._swarm = swarm
         self._socket: socket.socket | None = None
         self._incoming = bytearray()
+        self._opened_at = 0.0
         self._upgraded = False
         self.user = user
         self.name = name
@@ -93,6 +95,7 @@ class Client:
             return False
         self._socket = own
         self._incoming.clear()
+        self._opened_at = monotonic()
         self._upgraded = False
         self.welcome = None
         swarm.add(own.fileno(), self)
@@ -120,6 +123,11 @@ class Client:
             self._socket.close()
             self._socket = None
             self.welcome = None
+
+    def leave(self, payload: bytes) -> None:
+        """Answer a Close frame, and go."""
+        self._send(masked(CLOSE, payload))
+        self.close()
 
     def say(self, payload: bytes) -> None:
         """Send one text message."""
@@ -188,7 +196,8 @@ class Client:
                 return
             welcome = swarm.dialect.welcomes(payload)
             if welcome is None:
-                raise NotServed(f"instead of a welcome came {payload[:120]!r}")
+                waited = monotonic() - self._opened_at
+                raise NotServed(f"instead of a welcome came, after {waited:.1f} s, {payload[:2000].decode()}")
             self._enter(welcome)
             return
         self.texts += 1

@@ -8,7 +8,8 @@ behind the frames FIRST, FIRST + STRIDE, FIRST + 2 STRIDE and so on. With each F
 run is cut once. Both clients come back by the rules and resume. Then
 
 - what each got as durable is the log in the database, the device's byte for byte, the client's event for event,
-- each connection, and the log that they make together, obey the grammar.
+- each connection of the device, the log that they make together, and all that the client handed out, ephemeral events
+  too, obey the grammar.
 
 The real gateway, contexts and journal over real sockets and a real file; only what the run says is written beforehand.
 """
@@ -31,16 +32,18 @@ import trio
 
 from actors.protocol.events import with_seq
 from actors.protocol.stamps import Stamps
+from actors.storage.attending import Read
 from actors.storage.database import DATABASE_NAME, Database
-from actors.storage.journal import Journal, Read, Top
+from actors.storage.journal import Journal, Top
 from supervisors import ChildSpec, Restart
 from tests.support.cutting_proxy import Cut, CuttingProxy, Side, cutting_proxy
 from tests.support.device import Device
 from tests.support.gateway_system import GatewaySystem, gateway_system
 from tests.support.grammar import check
+from tests.support.grammar_handed import check_handed, frame_of
 from tests.support.hasty import Hasty
 from tests.support.scripted_log import Go, Narrator, scripted_run
-from understudy.client import Position, open_client
+from understudy.client import Open, Polling, Position, State, open_client
 from understudy.client.envelope import Event, decode_frame
 from understudy.client.errors import Unreachable
 from understudy.client.events import typed
@@ -106,6 +109,33 @@ def next_boundary(passed: int, first: int, stride: int) -> int:
 
 
 @attrs.define
+class Handed:
+    """What the shipped client has handed out: a list for each connection, or for the polling, that it came over.
+
+    A client reads from the new source from the moment at which it says that it is open: what was left unread in the old
+    one is not handed out any more.
+    """
+
+    sources: list[list[Event]] = attrs.field(factory=list)
+    count: int = 0
+    top: int = 0
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for source in self.sources for event in source]
+
+    def heard(self, state: State) -> None:
+        """For `on_state`."""
+        if isinstance(state, Open | Polling):
+            self.sources.append([])
+
+    def add(self, event: Event) -> None:
+        self.sources[-1].append(event)
+        self.count += 1
+        self.top = event.seq or self.top
+
+
+@attrs.define
 class Outcome:
     """What happened in one case, of each client: behind which frames it was cut, over all its connections, and how many
     frames of each side there were."""
@@ -147,7 +177,7 @@ async def run_case(here: GatewaySystem, case: Case) -> Outcome:
         device = Device(first.port, case.user, resume={"epoch": position.epoch, "seq": 0})
         nursery.start_soon(device.live)
         nursery.start_soon(chatter, device, case.chatty)
-        got: list[Event] = []
+        got = Handed()
         gone = trio.Event()
         nursery.start_soon(read_all, second.port, case, Position(position.epoch, 0), got, gone)
         with trio.fail_after(WITHIN):
@@ -165,16 +195,17 @@ async def run_case(here: GatewaySystem, case: Case) -> Outcome:
     stored = await storage.ask(Read(case.user, 0, case.events + 1), WITHIN)
     log = [with_seq(each.body, each.seq).decode() for each in stored]
     compare(device, got, log, durable)
+    assert sum(event.seq is None for event in got.events) > 0
     return _outcome(case, device=first, shipped=second)
 
 
-def _stuck(here: GatewaySystem, case: Case, device: Device, got: list[Event], *proxies: CuttingProxy) -> str:
+def _stuck(here: GatewaySystem, case: Case, device: Device, got: Handed, *proxies: CuttingProxy) -> str:
     """How things stand where a client did not get to the end in time."""
     node = here.system.tree().find(f"/users/{case.user}")
     passed = [[(each.frames, each.cut) for each in proxy.connections] for proxy in proxies]
     last = [frame["type"] for frame in device.frames[-3:]]
     return (
-        f"device at {device.resume} after {device.codes}, last {last}; client at {[e.seq for e in got[-3:]]}; "
+        f"device at {device.resume} after {device.codes}, last {last}; client at {got.top}; "
         f"through the proxies {passed}; context {node and node.details}; log {here.logs[-4:]}"
     )
 
@@ -201,7 +232,7 @@ async def chatter(device: Device, every: int) -> None:
                     await device.send("list_runs", limit=1)
 
 
-async def conduct(ref: Ref[Any], narrator: Narrator, device: Device, got: list[Event], rng: random.Random) -> None:
+async def conduct(ref: Ref[Any], narrator: Narrator, device: Device, got: Handed, rng: random.Random) -> None:
     """Have the script said: mostly so that both clients hear it live, now and then while they are away."""
     while not narrator.finished.is_set():
         narrator.quiet = trio.Event()
@@ -209,35 +240,32 @@ async def conduct(ref: Ref[Any], narrator: Narrator, device: Device, got: list[E
         await narrator.quiet.wait()
         if rng.random() < 0.7:
             with trio.move_on_after(CAUGHT_UP_WITHIN):
-                while len(device.texts) < narrator.durable or top_of(got) < narrator.durable:
+                while len(device.texts) < narrator.durable or got.top < narrator.durable:
                     await trio.sleep(0.002)
 
 
-def top_of(got: list[Event]) -> int:
-    """The last seq that the shipped client gave out."""
-    return next((event.seq for event in reversed(got) if event.seq is not None), 0)
-
-
-async def read_all(port: int, case: Case, resume: Position, got: list[Event], gone: trio.Event) -> None:
+async def read_all(port: int, case: Case, resume: Position, got: Handed, gone: trio.Event) -> None:
     """The shipped client, to the end of the run."""
     url = f"ws://127.0.0.1:{port}/ws"
-    async with open_client(url, rng=Hasty(case.seed), user_id=case.user, resume=resume) as client:
+    rng = Hasty(case.seed)
+    async with open_client(url, rng=rng, user_id=case.user, resume=resume, on_state=got.heard) as client:
         async for event in client:
-            got.append(event)
-            if len(got) % (5 * case.chatty) == 0:
+            got.add(event)
+            if got.count % (5 * case.chatty) == 0:
                 client.post("list_runs", metadata={"limit": 1})
             if event.type == "run_status" and event.metadata["status"] == "completed":
                 break
     gone.set()
 
 
-def compare(device: Device, got: Iterable[Event], log: list[str], durable: int) -> None:
-    """That both clients have the log, the whole log, and nothing but the log."""
+def compare(device: Device, got: Handed, log: list[str], durable: int) -> None:
+    """That both clients have the log, the whole log, and nothing but the log, and the rest where it belongs."""
     assert len(log) == durable, (len(log), durable)
     assert device.texts == log
     device.verify(midrun=True)  # it may be on its way back for the last time
-    events = [event for event in got if event.seq is not None]
+    events = [event for event in got.events if event.seq is not None]
     assert events == [typed(decode_frame(text)) for text in log]
+    assert check_handed(map(frame_of, source) for source in got.sources) == []
     frames = [json.loads(text) for text in log]
     assert check(frames, connection=False) == []
 

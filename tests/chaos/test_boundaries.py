@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.chaos.boundaries import NEVER, SIDES, Case, Outcome, Summary, bed, compare, next_boundary, run_cases
+from tests.chaos.boundaries import NEVER, SIDES, Case, Handed, Outcome, Summary, bed, compare, next_boundary, run_cases
 from tests.support.cutting_proxy import Frames, frame_size
 from tests.support.device import Device
 from tests.support.raw_websocket import TEXT, encode_frame
@@ -74,6 +74,10 @@ def event(seq: int) -> str:
     )
 
 
+def handed(texts: list[str]) -> Handed:
+    return Handed([[typed(decode_frame(text)) for text in texts]])
+
+
 @pytest.mark.parametrize("fault", ["none", "missing", "doubled", "altered", "swapped", "short"])
 def test_what_is_missing_doubled_or_altered_would_be_found(fault: str) -> None:
     log = [event(seq) for seq in range(1, 6)]
@@ -84,12 +88,12 @@ def test_what_is_missing_doubled_or_altered_would_be_found(fault: str) -> None:
         "swapped": [log[1], log[0], *log[2:]],
     }.get(fault, log)
     device = Device(0, "ada", texts=seen)
-    events = [typed(decode_frame(text)) for text in seen]
+    events = handed(seen)
     if fault == "none":
         compare(device, events, log, 5)
         return
     with pytest.raises(AssertionError):
-        compare(device, [typed(decode_frame(text)) for text in log], log[:4] if fault == "short" else log, 5)
+        compare(device, handed(log), log[:4] if fault == "short" else log, 5)
     if fault != "short":
         with pytest.raises(AssertionError):
             compare(Device(0, "ada", texts=log), events, log, 5)

@@ -17,6 +17,7 @@ from tests.support.grammar_tables import (
     APPROVALS,
     BESIDE_REPLAY,
     FREE_ARRAYS,
+    NOT_HANDED,
     OF_RUN,
     RUN_ENDS,
     STEP,
@@ -56,6 +57,9 @@ class Attempt:
     open_tools: set[str] = attrs.field(factory=set)
     asks: str = ""
     decision: str = ""
+    status: str = ""
+    announced: bool = False
+    announces: bool = False
 
 
 @attrs.define
@@ -91,6 +95,7 @@ class Checker:
 
     connection: bool
     lossy: bool
+    handed: bool = False
     violations: list[Violation] = attrs.field(factory=list)
     index: int = 0
     welcomed: bool = False
@@ -120,7 +125,7 @@ class Checker:
         self.ids.add(frame["id"])
         if self.connection:
             self.opening(kind, metadata)
-        elif not TYPES[kind][0]:
+        elif not TYPES[kind][0] and (not self.handed or kind in NOT_HANDED):
             self.report("ephemeral_in_log", kind)
         if TYPES[kind][0]:
             self.position(frame["seq"])
@@ -139,6 +144,11 @@ class Checker:
         if kind == "task_status":
             for rule, detail in self.tasks.see(metadata, self.from_start):
                 self.report(rule, detail)
+
+    def begin_afresh(self) -> None:
+        """What follows came over another connection."""
+        for attempt in (attempt for run in self.runs.values() for attempt in run.attempts.values()):
+            attempt.text, attempt.pieces, attempt.lost = "", 0, False
 
     def end(self, index: int, ends_midrun: bool) -> None:
         self.index = index
@@ -305,6 +315,10 @@ class Checker:
 
     def agent_status(self, run: Run, attempt: Attempt, status: str) -> None:
         attempt.thought |= status == "thinking"
+        if attempt.announced:
+            self.report("tool_status", f"{status} where a tool was to be executed")
+        attempt.status, attempt.announced = status, status == "executing_tool"
+        attempt.announces |= attempt.announced
         if status not in AGENT_ENDS or attempt.ended:
             return
         attempt.ended = status
@@ -355,6 +369,8 @@ class Checker:
         if attempt.asks and attempt.decision != "approve":
             self.report("not_released", attempt.message_id)
         attempt.answered = True
+        if attempt.status == "executing_tool":
+            self.report("tool_status", "an answer while the agent is said to use a tool")
         if "model" not in metadata and metadata.get("degraded") is not True:
             self.report("fields", "model is missing of an answer that is not degraded")
         whole_text = frame["content"]
@@ -367,6 +383,9 @@ class Checker:
         if kind == "tool_executing":
             if call in attempt.tools:
                 self.report("tool_pair", f"{call} is executed twice")
+            if attempt.announces and not attempt.announced:
+                self.report("tool_status", f"{call} is executed, and the agent is said to be {attempt.status}")
+            attempt.announced = False
             attempt.open_tools.add(call)
         else:
             known = call in attempt.tools

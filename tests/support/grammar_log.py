@@ -20,6 +20,13 @@ STEPS = ["one", "two"]
 LIMITS = Limits(**dict.fromkeys((field.name for field in attrs.fields(Limits)), 1))
 
 
+def welcomed(stamp: Stamp, **more: Any) -> Event:
+    """The greeting of a connection; `more` is where its log stands, and what is to be otherwise."""
+    who = {"connection_id": "k", "client_id": "c", "user_id": "u", "role": "user", "tier": "free", "epoch": "e"}
+    what = {"reply_to": "hello", "heartbeat_interval": 30, "limits": LIMITS, "server_time": 0.0}
+    return connection_events.welcome(stamp, **{**who, **what, **more})
+
+
 @attrs.define
 class Log:
     """What a client receives, built by the daemon's own constructors."""
@@ -40,25 +47,8 @@ class Log:
             self.frames.append(json.loads(body))
 
     def welcome(self, *, replayed: int = 0, resumed: bool = False) -> None:
-        self.add(
-            connection_events.welcome(
-                self.stamp(),
-                reply_to="hello",
-                connection_id="k",
-                client_id="c",
-                user_id="u",
-                role="user",
-                tier="free",
-                epoch="e",
-                seq=self.seq + replayed,
-                resumed=resumed,
-                replayed=replayed,
-                heartbeat_interval=30,
-                limits=LIMITS,
-                server_time=0.0,
-                expires_at=9.0,
-            )
-        )
+        seq = self.seq + replayed
+        self.add(welcomed(self.stamp(), seq=seq, resumed=resumed, replayed=replayed, expires_at=9.0))
 
     def run(self, status: RunStatus, done: int, *, run_id: str = "r1", cause: str | None = None) -> None:
         event = run_events.run_status(

@@ -190,6 +190,7 @@ TYPES: dict[str, tuple[bool, Test, dict[str, Test]]] = {
 }
 APPROVALS = {"approval_request", "approval_result"}
 ANSWERS = {"reply", "error", "heartbeat"}
+NOT_HANDED = {"welcome", "reply", "heartbeat"}
 BESIDE_REPLAY = ANSWERS | {"draining"}
 OF_RUN = {"run_status", "agent_status", "agent_progress", "agent_delta", "agent_response", "tool_executing"}
 OF_RUN |= {"tool_completed"}

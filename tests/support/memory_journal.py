@@ -12,6 +12,7 @@ from actors.storage.interface import (
     MOST_CURSORS,
     Appended,
     Arrival,
+    Awake,
     Cursor,
     DeleteState,
     KeepReply,
@@ -21,6 +22,7 @@ from actors.storage.interface import (
     Record,
     Stored,
     Trimmed,
+    Waking,
 )
 from actors.storage.journal import Append, StorageStatus, StorageTrouble
 from runtime import Actor, Refused
@@ -100,6 +102,26 @@ class MemoryStorage:
                 case KeepReply(user, command_id, digest, reply, at):
                     self.replies.setdefault((user, command_id), KeptReply(digest, reply, at))
         return Appended(record.event_id, tuple((user, self.logs[user].top) for user in record.users), repeated=False)
+
+    def wake(self, wakings: Sequence[Waking]) -> list[Awake]:
+        return [
+            Awake(
+                trimmed=self.trim(
+                    waking.user,
+                    now=waking.now,
+                    max_events=waking.max_events,
+                    max_age=waking.max_age,
+                    limit=waking.limit,
+                ),
+                position=self.top(waking.user),
+                covered=self.covered(waking.user),
+                lists=tuple(self.list_state(space, prefix=prefix) for space, prefix in waking.lists),
+            )
+            for waking in wakings
+        ]
+
+    def read_several(self, wanted: Sequence[tuple[str, int, int]]) -> list[list[Stored]]:
+        return [self.read(user, after, count) for user, after, count in wanted]
 
     def read(self, user: str, after: int, limit: int) -> list[Stored]:
         events = self.log_of(user).events

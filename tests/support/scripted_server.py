@@ -17,6 +17,7 @@ come out of the `serving` block.
 from __future__ import annotations
 
 import json
+import random
 import struct
 from contextlib import asynccontextmanager
 from socket import SO_LINGER, SOL_SOCKET
@@ -182,3 +183,11 @@ async def in_memory(script: Script) -> AsyncGenerator[Callable[[object], Awaitab
         nursery.start_soon(play, ours, script, [])
         yield dial
         nursery.cancel_scope.cancel()
+
+
+def rng() -> random.Random:
+    return random.Random(7)
+
+
+async def idle(peer: Peer) -> None:
+    await peer.welcome()

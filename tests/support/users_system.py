@@ -19,7 +19,7 @@ from actors.protocol.decode import Command, decode
 from actors.protocol.event_types import NoticeLevel
 from actors.protocol.run_events import system as notice_event
 from actors.protocol.stamps import Stamps
-from actors.storage.journal import Read
+from actors.storage.attending import Read
 from actors.users.context import ContextSettings, Services
 from actors.users.messages import Acked, Attach, Back, Deliver, Handle, Later, Locate, Replaced
 from actors.users.producer import Producer

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 READ_WITHIN: Final = 10.0
 LONGEST_RUN_ID: Final = 64
-TEXT: Final = "text/plain; charset=utf-8"
+TEXT: Final = "text/plain"
+"""The framework adds that it is UTF-8."""
 BYTES: Final = "application/octet-stream"
 
 

@@ -147,19 +147,7 @@ def _refusal(reason: object) -> RequestRefused:
 
 
 def _status(view: EngineView) -> EngineStatus:
-    return EngineStatus(
-        view.engine,
-        view.state,
-        view.load,
-        view.executing,
-        view.queued,
-        view.limit,
-        view.queue_limit,
-        view.completed,
-        view.failed,
-        view.diverted,
-        UNSET if view.average_ms is None else view.average_ms,
-    )
+    return EngineStatus(**wire_value(attrs.asdict(view)))
 
 
 def _shown(result: EngineResult) -> Execution:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import attrs
 from litestar import Request, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, Parameter
+from msgspec import UNSET, UnsetType
 
 from actors.protocol.codes import ErrorCode
 from actors.workflows.messages import SteerAll
@@ -22,19 +23,36 @@ if TYPE_CHECKING:
 
     from litestar.handlers import HTTPRouteHandler
 
+    from actors.workflows.definitions import StepDefinition
     from understudy.http.sources import Sources
 
 STEER_WITHIN: Final = 40.0
 
 
 @attrs.frozen(slots=False)
+class Approval:
+    """When an answer waits for a person: always, or only where the session's mode says so.
+
+    `within`: seconds in which somebody has to decide; left out, where there is no end to it. `on_timeout`: what then
+    becomes of the answer.
+    """
+
+    always: bool
+    on_timeout: str
+    within: float | UnsetType = UNSET
+
+
+@attrs.frozen(slots=False)
 class Step:
-    """One step of a workflow."""
+    """One step of a workflow. `batch`: to which it belongs; `validates`: the batch that it judges."""
 
     name: str
     agent: str
     depends_on: list[str]
     on_failure: str
+    approval: Approval
+    batch: str | UnsetType = UNSET
+    validates: str | UnsetType = UNSET
 
 
 @attrs.frozen(slots=False)
@@ -72,7 +90,7 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
             Workflow(
                 workflow.name,
                 workflow.title,
-                [Step(step.name, step.agent, list(step.depends_on), step.on_failure) for step in workflow.steps],
+                [_shown(step) for step in workflow.steps],
             )
             for workflow in sources.workflows.values()
         ]
@@ -140,3 +158,17 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
         return list(await sources.rate_limits())
 
     return [workflows, runs, start, run, cancel, pause_all, resume_all, rate_limits]
+
+
+def _shown(step: StepDefinition) -> Step:
+    policy = step.approval
+    within = UNSET if policy.on_timeout == "wait" else policy.within
+    return Step(
+        step.name,
+        step.agent,
+        list(step.depends_on),
+        step.on_failure,
+        Approval(policy.always, policy.on_timeout, within),
+        step.batch or UNSET,
+        step.validates or UNSET,
+    )

@@ -1,4 +1,10 @@
-"""`/api/supervisors`: the tree of actors as it is now."""
+"""`/api/supervisors`: the tree of actors as it is now.
+
+Twenty thousand actors are five megabytes and most of a second's work, so it is done in turns, from the first actor that
+is looked at to the last byte: others have theirs in between. What comes of that is a picture of a short while and not
+of one moment: each actor is shown as it was when it was come to, whole and true of itself, and one that has started or
+ended meanwhile may be missing.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
-from litestar import get, post
+from litestar import MediaType, Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
+from msgspec.json import Encoder
 
 from actors.protocol.codes import ErrorCode
 from understudy.http.callers import operators_only
@@ -26,6 +33,9 @@ if TYPE_CHECKING:
 NODES_A_STEP: Final = 256
 """Nodes shown between two checkpoints."""
 LONGEST_ERROR: Final = 200
+END: Final = b"]}"
+"""How a node ends, whose children come last."""
+COMMA: Final = b","
 
 
 @attrs.frozen(slots=False)
@@ -122,20 +132,30 @@ def _shortened(text: str) -> str:
     return next(iter(text.splitlines()), "")[:LONGEST_ERROR]
 
 
-async def show_tree(tree: Node, scrub: Callable[[str], str]) -> TreeNode:
-    """The whole tree. Others get their turn while it is put into words."""
-    top = show(tree, scrub)
-    pending = [(child, top) for child in reversed(tree.children)]
-    shown = 1
+async def show_tree(tree: Node, scrub: Callable[[str], str]) -> bytes:
+    """The whole tree as JSON. Others get their turn while it is put into words.
+
+    Cancellation: nothing has happened.
+    """
+    encode = Encoder().encode
+    pieces: list[bytes] = []
+    pending: list[Node | bytes] = [tree]
+    shown = 0
     while pending:
-        node, parent = pending.pop()
-        here = show(node, scrub)
-        parent.children.append(here)
-        pending.extend((child, here) for child in reversed(node.children))
+        part = pending.pop()
+        if isinstance(part, bytes):
+            pieces.append(part)
+            continue
+        pieces.append(encode(show(part, scrub)).removesuffix(END))
+        pending.append(END)
+        for place, child in enumerate(reversed(part.children), 1):
+            pending.append(child)
+            if place < len(part.children):
+                pending.append(COMMA)
         shown += 1
         if shown % NODES_A_STEP == 0:
             await trio.lowlevel.checkpoint()
-    return top
+    return b"".join(pieces)
 
 
 def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
@@ -145,12 +165,18 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
         "/api/supervisors",
         guards=[operators_only(sources.identify)],
         summary="The live tree of supervisors and actors",
+        description="A picture of a short while: each actor as it was when it was come to, whole and true of itself. "
+        "One that has started or ended meanwhile may be missing.",
         operation_id="supervisors",
         tags=["operations"],
-        responses={403: ResponseSpec(Failure, description="The caller is no operator", generate_examples=False)},
+        responses={
+            200: ResponseSpec(TreeNode, description="The root, with all that are beneath it", generate_examples=False),
+            403: ResponseSpec(Failure, description="The caller is no operator", generate_examples=False),
+        },
     )
-    async def supervisors() -> TreeNode:
-        return await show_tree(await sources.system.tree_in_turns(), sources.scrub)
+    async def supervisors() -> Response[bytes]:
+        shown = await show_tree(await sources.system.tree_in_turns(), sources.scrub)
+        return Response(shown, media_type=MediaType.JSON)
 
     @post(
         "/api/supervisors/{order:path}",

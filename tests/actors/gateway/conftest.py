@@ -50,12 +50,12 @@ async def gateway(nursery: trio.Nursery) -> AsyncIterator[Gateway]:
                     subprotocol=verdict.subprotocol,
                     handshake_within=gateway.handshake_within,
                     hear=end.heard.send,
-                    start=lambda run: connection.start_soon(end.run, run),
                     close_within=gateway.close_within,
                 )
             except Closed as closed:
                 await send_refused.send(closed)
             else:
+                connection.start_soon(end.run, end.socket.serve)
                 await send_accepted.send(end)
 
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -8,9 +8,12 @@ import pytest
 import trio
 import trio.testing
 
+from actors.gateway.answers import UNREACHABLE
+from actors.gateway.entrance import RUSH
 from actors.protocol.codes import BAD_FRAMES, CONNECTION_FAILED, NO_HELLO, RATE_IGNORED
 from actors.storage.attending import Arrive
 from actors.users.messages import Deliver
+from runtime import Crash
 from supervisors import Intensity
 from tests.support.gateway_system import GatewaySystem, gateway_system
 from tests.support.memory_journal import MemoryStorage, Plan
@@ -138,7 +141,8 @@ class TestBeforeWelcome:
             (error,) = client.frames
             assert error["metadata"]["code"] == "unavailable"
             assert error["metadata"]["reply_to"] == command_id
-            assert error["metadata"]["retry_after"] > 0
+            assert 1.0 <= error["metadata"]["retry_after"] <= 3.0
+            assert error["content"] == UNREACHABLE
             client.verify()
 
     async def test_a_crash_of_the_context_is_waited_out(self) -> None:
@@ -182,7 +186,23 @@ class TestBeforeWelcome:
             await client.send("hello", user_id="bob")
             assert await client.ended() == CONNECTION_FAILED
             assert client.errors() == ["unavailable"]
+            assert client.frames[0]["content"] == RUSH
+            assert 1.0 <= client.frames[0]["metadata"]["retry_after"] <= 3.0
             plan.gate.set()
+
+    async def test_a_crash_of_the_journal_is_waited_out(self) -> None:
+        plan = Plan()
+
+        def crash_once(point: str) -> None:
+            if point.startswith("before") and isinstance(plan.heard[-1], Arrive):
+                plan.at = str
+                raise RuntimeError("planned")
+
+        plan.at = crash_once
+        async with gateway_system(plan=plan) as here:
+            client = await here.welcomed("bob")
+            assert [frame["type"] for frame in client.frames] == ["welcome"]
+            assert [report.kind for report in here.reports if isinstance(report, Crash)] == ["MemoryJournal"]
 
 
 def connection_of(here: GatewaySystem) -> Any:

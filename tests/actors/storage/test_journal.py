@@ -5,214 +5,21 @@ from __future__ import annotations
 import random
 import threading
 import time
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import pytest
 import trio
 import trio.testing
 
-from actors.storage import journal as journal_module
-from actors.storage.attending import Arrive, MoveCursors, ReadPage, Wake
+from actors.storage.attending import Arrive, MoveCursors, Read, ReadPage, Wake
 from actors.storage.database import Database
-from actors.storage.errors import CommitFailed, CommitUnknown, DatabaseDamaged, DatabaseUnavailable, StorageError
-from actors.storage.interface import Appended, Arrival, Cursor, KeepReply, Position, PutState, Record, Stored, Trimmed
-from actors.storage.journal import (
-    Append,
-    FindReply,
-    GetState,
-    Journal,
-    ListState,
-    Read,
-    StorageStatus,
-    StorageTrouble,
-    Top,
-    TrimLog,
-)
-from runtime import Crash, HandlerFailed, Mailbox, Refused, Spec, open_system
-from tests.support.actors import Restarter
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-
-    from runtime import Ref, Report, System
-
-WITHIN = 20.0
-
-
-def record(name: str, user: str = "ada") -> Record:
-    return Record(name, b"{%s}" % name.encode(), (user,))
-
-
-def append(*names: str, user: str = "ada") -> Append:
-    return Append(tuple(record(name, user) for name in names))
-
-
-class Faulty:
-    """A database that fails where a test says, and notes what it was asked.
-
-    `faults`: for each of the next appends, an error to raise, before or after it was done.
-    """
-
-    def __init__(self, inner: Database, notes: Notes) -> None:
-        self.inner = inner
-        self.notes = notes
-
-    def append(self, records: Sequence[Record], moves: Sequence[Cursor] = ()) -> list[Appended]:
-        notes = self.notes
-        notes.threads.add(threading.get_ident())
-        if not records:
-            notes.probes += 1
-            if notes.unwritable is not None:
-                raise notes.unwritable
-            return self.inner.append(records, moves)
-        notes.began.set()
-        notes.go_on.wait(WITHIN)
-        notes.transactions.append([each.event_id for each in records])
-        fault = notes.faults.pop(0) if notes.faults else None
-        if fault is None:
-            return self.inner.append(records, moves)
-        error, done = fault
-        if done:
-            self.inner.append(records, moves)
-        raise error
-
-    def probe(self) -> None:
-        self.notes.threads.add(threading.get_ident())
-        self.notes.probes += 1
-        if self.notes.unwritable is not None:
-            raise self.notes.unwritable
-        self.inner.probe()
-
-    def reopen(self) -> None:
-        self.notes.reopened += 1
-        if self.notes.unopenable:
-            raise self.notes.unopenable.pop(0)
-        self.inner.reopen()
-
-    def close(self) -> None:
-        self.notes.closed += 1
-        self.inner.close()
-
-    def read(self, *arguments: Any) -> Any:
-        if self.notes.unreadable:
-            raise self.notes.unreadable.pop(0)
-        return self.inner.read(*arguments)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-
-@attrs.define(eq=False)
-class Notes:
-    faults: list[tuple[BaseException, bool]] = attrs.field(factory=list)
-    unopenable: list[Exception] = attrs.field(factory=list)
-    unreadable: list[Exception] = attrs.field(factory=list)
-    unwritable: Exception | None = None
-    transactions: list[list[str]] = attrs.field(factory=list)
-    threads: set[int] = attrs.field(factory=set)
-    probes: int = 0
-    reopened: int = 0
-    closed: int = 0
-    began: threading.Event = attrs.field(factory=threading.Event)
-    go_on: threading.Event = attrs.field(factory=threading.Event)
-
-
-@attrs.define(eq=False)
-class Bench:
-    system: System
-    notes: Notes
-    reports: list[Report]
-    path: Path
-
-    @property
-    def journal(self) -> Ref[Any]:
-        return self.system.ref("/storage")
-
-    async def ask(self, message: Any) -> Any:
-        return await self.journal.ask(message, WITHIN)
-
-    async def trouble(self, message: Any) -> StorageTrouble:
-        with pytest.raises(Refused) as caught:
-            await self.ask(message)
-        reason = caught.value.reason
-        assert isinstance(reason, StorageTrouble)
-        return reason
-
-    async def works(self) -> None:
-        with trio.fail_after(WITHIN):
-            while await self.ask(StorageStatus()) is not None:
-                await trio.sleep(0.002)
-
-    async def together(self, *messages: Any) -> list[Any]:
-        """Ask all of these, in this order, so that they are one batch behind one that is under way."""
-        answers: list[Any] = [None] * len(messages)
-
-        async def ask(index: int, message: Any) -> None:
-            try:
-                answers[index] = await self.ask(message)
-            except Refused as error:
-                answers[index] = error.reason
-            except HandlerFailed as error:
-                answers[index] = type(error)
-
-        async with trio.open_nursery() as nursery:
-            self.notes.began.clear()
-            self.notes.go_on.clear()
-            nursery.start_soon(self.ask, append("first"))
-            await trio.to_thread.run_sync(self.notes.began.wait, WITHIN)
-            for index, message in enumerate(messages):
-                nursery.start_soon(ask, index, message)
-                await trio.testing.wait_all_tasks_blocked()
-            self.notes.go_on.set()
-        return answers
-
-    def commits(self) -> Callable[[], int]:
-        """Tells how many transactions have been committed since."""
-        counted = [0]
-        connection = self.system.ref("/storage").target.actor._storage.inner._connection
-
-        def trace(statement: str) -> None:
-            counted[0] += statement == "COMMIT"
-
-        connection.set_trace_callback(trace)
-        return lambda: counted[0]
-
-    def log(self, user: str = "ada") -> list[str]:
-        """The log on the disk, read by somebody else."""
-        other = Database(self.path, random=random.Random(1), wall_clock=time.time)
-        try:
-            return [stored.event_id for stored in other.read(user, 0, 1000)]
-        finally:
-            other.close()
-
-
-@asynccontextmanager
-async def bench(
-    tmp_path: Path, *, open_storage: Callable[[], Any] | None = None, wait: bool = True, clock: float = 1000.0
-) -> AsyncIterator[Bench]:
-    notes = Notes()
-    notes.go_on.set()
-    reports: list[Report] = []
-    path = tmp_path / "understudy.db"
-
-    def opens() -> Faulty:
-        return Faulty(Database(path, random=random.Random(7), wall_clock=lambda: clock), notes)
-
-    async with open_system(Spec("root", Restarter), report=reports.append) as system:
-        spec = Spec("storage", lambda: Journal(open_storage or opens), mailbox=Mailbox(10_000))
-        system.root.actor.start_child(spec)  # type: ignore[union-attr]
-        here = Bench(system, notes, reports, path)
-        if wait:
-            await here.works()
-        yield here
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "TRY_AGAIN", 0.01)
+from actors.storage.errors import CommitFailed, CommitUnknown, DatabaseUnavailable
+from actors.storage.interface import Appended, Arrival, KeepReply, Position, PutState, Record, Stored, Trimmed, Waking
+from actors.storage.journal import Append, FindReply, GetState, ListState, StorageStatus, Top, TrimLog
+from runtime import Crash, HandlerFailed
+from tests.support.faulty_database import WITHIN, append, bench
 
 
 class TestCommitting:
@@ -289,7 +96,8 @@ class TestClients:
             assert await here.ask(MoveCursors((attrs.evolve(first.cursor, acked=1),))) is True
             again = await here.ask(Arrive(Arrival("ada", "c", 5.0)))
             assert (again.cursor.acked, again.cursor.new) == (1, False)
-            assert (await here.ask(Wake("ada"))).covered == []
+            awake = await here.ask(Wake(Waking("ada", 5000.0, 10, 10_000.0, 1000, (("s", ""),))))
+            assert (awake.position, awake.covered, awake.lists) == (again.position, [], ([],))
             page = await here.ask(ReadPage("ada", 0, 5))
             assert (page.position.seq, [stored.seq for stored in page.events]) == (1, [1])
 
@@ -301,14 +109,13 @@ class TestClients:
                 message
                 for n in range(40)
                 for message in (
-                    TrimLog(f"u{n}", 5000.0, 10, 10.0),
-                    Wake(f"u{n}"),
+                    Wake(Waking(f"u{n}", 5000.0, 10, 10.0, 1000, (("s", f"u{n}/"),))),
                     ListState("s"),
                     Arrive(Arrival(f"u{n}", "c", 5.0)),
                 )
             ]
             answers = await here.together(*storm)
-            assert all(answer.cursor.new for answer in answers[3::4])
+            assert all(answer.cursor.new for answer in answers[2::3])
             assert commits() == 2  # the one that held the others up, and theirs
 
     async def test_moves_before_an_arrival_are_seen_by_it_and_the_rest_goes_with_an_append(
@@ -362,149 +169,6 @@ class TestClients:
             else:
                 assert (await here.ask(Arrive(Arrival("ada", "c", 5.0)))).cursor.new
             assert here.notes.reopened >= 1
-
-
-class TestTrouble:
-    async def test_a_commit_that_failed_was_not_done_and_everything_behind_it_is_refused(self, tmp_path: Path) -> None:
-        async with bench(tmp_path) as here:
-            here.notes.unwritable = CommitFailed("disk full")
-            await here.works()
-            answers_task: list[Any] = []
-            here.notes.faults = [(CommitFailed("disk full"), False)]
-            # the first of `together` is the one that fails
-            async with trio.open_nursery() as nursery:
-                here.notes.began.clear()
-                here.notes.go_on.clear()
-
-                async def first() -> None:
-                    answers_task.append(await here.trouble(append("a")))
-
-                nursery.start_soon(first)
-                await trio.to_thread.run_sync(here.notes.began.wait, WITHIN)
-                here.notes.go_on.set()
-            full = StorageTrouble("unavailable", "disk full")
-            assert answers_task == [full]
-            for message in (append("b"), Top("ada"), GetState("s", "k")):
-                assert await here.trouble(message) == full
-            assert await here.ask(StorageStatus()) == full
-            assert here.system.ref("/storage").target.actor.inspect() == {"storage": "disk full"}
-            here.notes.unwritable = None
-            await here.works()
-            assert here.system.ref("/storage").target.actor.inspect() == {"storage": "ok"}
-            await here.ask(append("a", "b"))
-            assert here.log() == ["a", "b"]
-            assert here.reports == []
-
-    async def test_within_a_batch_what_came_before_the_trouble_is_done(self, tmp_path: Path) -> None:
-        async with bench(tmp_path) as here:
-            here.notes.unwritable = CommitFailed("still full")
-            faults: list[tuple[BaseException, bool]] = [(CommitFailed("full"), False)]
-
-            async def later() -> list[Any]:
-                return await here.together(
-                    append("a"), Top("ada"), append("b"), append("c"), Top("ada"), StorageStatus(), append("d")
-                )
-
-            # the first two transactions (first, a) work; the third fails
-            inner = here.system.ref("/storage").target.actor._storage
-            original = inner.append
-
-            def fails_third(records: Any, moves: Any) -> Any:
-                if records and len(here.notes.transactions) == 2:
-                    here.notes.faults = faults
-                return original(records, moves)
-
-            inner.append = fails_third
-            answers = await later()
-            full = StorageTrouble("unavailable", "full")
-            assert [outcome.event_id for outcome in answers[0]] == ["a"]
-            assert answers[1].seq == 2
-            assert answers[2:] == [full] * 5
-            here.notes.unwritable = None
-            inner.append = original
-            await here.works()
-            assert here.log() == ["first", "a"]
-
-    @pytest.mark.parametrize("done", [True, False])
-    async def test_an_unknown_outcome_is_looked_up(self, tmp_path: Path, done: bool) -> None:
-        async with bench(tmp_path) as here:
-            here.notes.faults = [(CommitUnknown("fsync"), done)]
-            (outcome,) = await here.ask(append("a"))
-            assert outcome == Appended("a", (("ada", 1),), repeated=done)
-            assert here.notes.reopened == 1
-            assert here.log() == ["a"]
-            assert await here.ask(StorageStatus()) is None
-
-    @pytest.mark.parametrize(
-        "second", [CommitUnknown("again"), CommitFailed("full"), DatabaseDamaged(Path("x"), "malformed")], ids=repr
-    )
-    async def test_where_that_does_not_settle_it_nobody_knows(self, tmp_path: Path, second: StorageError) -> None:
-        """Also where the second try says clearly that nothing was done: that was the second."""
-        async with bench(tmp_path) as here:
-            here.notes.faults = [(CommitUnknown("fsync"), True), (second, False)]
-            answer = await here.trouble(append("a"))
-            assert answer.kind == "unknown"
-            await here.works()
-            (outcome,) = await here.ask(append("a"))
-            assert outcome.repeated
-
-    async def test_nor_where_the_file_cannot_be_opened(self, tmp_path: Path) -> None:
-        async with bench(tmp_path) as here:
-            for error in (DatabaseUnavailable("locked"), PermissionError("no")):
-                here.notes.faults = [(CommitUnknown("fsync"), False)]
-                here.notes.unopenable = [error, error]
-                assert (await here.trouble(append(f"a{error}"))).kind == "unknown"
-                await here.works()
-            assert here.log() == []
-
-    async def test_what_was_not_touched_was_not_done(self, tmp_path: Path) -> None:
-        """Only those in the transaction have an unknown outcome; what comes behind them has not."""
-        async with bench(tmp_path) as here:
-            here.notes.unwritable = CommitFailed("full")
-            inner = here.system.ref("/storage").target.actor._storage
-            original = inner.append
-
-            def fails(records: Any, moves: Any) -> Any:
-                if records and here.notes.transactions:
-                    here.notes.faults = [(CommitUnknown("fsync"), False)]
-                return original(records, moves)
-
-            inner.append = fails
-            answers = await here.together(append("a"), append("b"), Top("ada"), append("c"), StorageStatus())
-            assert [answer.kind for answer in answers] == ["unknown", "unknown", *["unavailable"] * 3]
-            assert (await here.trouble(append("d"))).kind == "unavailable"
-
-    async def test_damage_found_while_writing_is_trouble_that_was_not_done(self, tmp_path: Path) -> None:
-        async with bench(tmp_path) as here:
-            here.notes.faults = [(DatabaseDamaged(here.path, "malformed"), False)]
-            trouble = await here.trouble(append("a"))
-            assert trouble.kind == "unavailable"
-            assert "damaged" in trouble.detail
-
-    async def test_a_reading_that_fails_is_trouble(self, tmp_path: Path) -> None:
-        async with bench(tmp_path) as here:
-            here.notes.unreadable = [DatabaseUnavailable("I/O")]
-            assert await here.trouble(Read("ada", 0, 1)) == StorageTrouble("unavailable", "I/O")
-            await here.works()
-            assert await here.ask(Read("ada", 0, 1)) == []
-
-    async def test_a_full_disk(self, tmp_path: Path) -> None:
-        """A real one, as far as SQLite knows: the file may have no more pages."""
-        path = tmp_path / "understudy.db"
-        pages = [60]
-
-        def opens() -> Database:
-            return Database(path, random=random.Random(7), wall_clock=time.time, max_pages=pages[0])
-
-        async with bench(tmp_path, open_storage=opens) as here:
-            large = Record("large", b"x" * 300_000, ("ada",))
-            await here.ask(append("a"))
-            trouble = await here.trouble(Append((large,)))
-            assert trouble.kind == "unavailable"
-            await here.works()
-            assert [stored.event_id for stored in await here.ask(Read("ada", 0, 9))] == ["a"]
-            await here.ask(append("b"))
-            assert here.log() == ["a", "b"]
 
 
 class TestOpening:

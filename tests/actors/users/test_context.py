@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from actors.protocol.codes import ErrorCode
-from actors.storage.journal import TRIMMED_AT_ONCE, ListState, TrimLog
+from actors.storage.attending import Wake
+from actors.storage.journal import TRIMMED_AT_ONCE, TrimLog
 from actors.users.context import ContextSettings
 from actors.users.keys import actor_name, default_session, run_key, runs_of
 from actors.users.messages import Attach, AwaitNews, CommandError, Detach, Emit, Item, Locate, Sync
@@ -204,15 +205,15 @@ def test_the_log_is_trimmed_when_the_context_wakes_and_then_again_and_again() ->
             assert len(here.contents()) == 9
             await trio.sleep(600)
             assert here.contents() == ["d7", "d8", "d9"]
-            orders = [message for message in here.plan.heard if isinstance(message, TrimLog)]
-            assert len(orders) == 2
-            assert (orders[-1].max_events, orders[-1].max_age) == (3, 50.0)
-            assert orders[-1].now == pytest.approx(orders[0].now + 600, abs=1)
-            here.crash("/users/ada")
+            (waking,) = [message.waking for message in here.plan.heard if isinstance(message, Wake)]
+            (order,) = [message for message in here.plan.heard if isinstance(message, TrimLog)]
+            assert (waking.max_events, waking.max_age) == (order.max_events, order.max_age) == (3, 50.0)
+            assert order.now == pytest.approx(waking.now + 600, abs=1)
             await here.say("d10")
+            await trio.sleep(1)
+            here.crash("/users/ada")
             await trio.sleep(5)
-            first_read = next(m for m in here.plan.heard[::-1] if isinstance(m, TrimLog))
-            assert first_read is not orders[-1]
+            assert here.contents() == ["d8", "d9", "d10"]
 
     virtual(main)
 
@@ -297,7 +298,7 @@ def test_a_context_with_an_open_run_stays_also_while_it_does_not_know_of_it() ->
             here.plan.trouble = False
             await trio.sleep(100)
             assert runs(here)
-            assert [order.run_id for order in here.orders] == ["r1"]
+            assert [order.record_id for order in here.orders] == ["r1"]
 
     virtual(main)
 
@@ -312,7 +313,7 @@ def test_a_context_that_somebody_tries_to_attach_to_stays() -> None:
             await settle()
 
             def in_trouble_when_it_knows_of_no_run(point: str) -> None:
-                if point.startswith("after") and isinstance(here.plan.heard[-1], ListState):
+                if point.startswith("after") and isinstance(here.plan.heard[-1], Wake):
                     here.plan.trouble = True
 
             here.crash("/users/ada")

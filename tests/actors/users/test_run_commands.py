@@ -10,6 +10,7 @@ import attrs
 import pytest
 import trio
 
+from actors.durable.supervisor import TakeUp
 from actors.protocol.codes import ErrorCode
 from actors.protocol.event_types import RunStatus
 from actors.storage.interface import KeptReply, PutState
@@ -17,7 +18,7 @@ from actors.users.context import ContextSettings
 from actors.users.keys import OPEN, RUNS, default_session, run_key
 from actors.users.messages import CommandError, Emit, Handle, Item, OutcomeUnknown
 from actors.workflows.events import RunEvents
-from actors.workflows.messages import StartRun, Steer
+from actors.workflows.messages import Steer
 from actors.workflows.orders import Order
 from actors.workflows.record import decode_record, encode_record, new_record
 from runtime import Actor, HandlerFailed, Refused
@@ -46,7 +47,7 @@ async def refused(here: UsersSystem, fields: dict[str, Any], **more: Any) -> Any
 
 
 def orders(here: UsersSystem) -> list[str]:
-    return [order.run_id for order in here.orders if isinstance(order, StartRun)]
+    return [order.record_id for order in here.orders if isinstance(order, TakeUp)]
 
 
 class Crews(Actor):
@@ -58,7 +59,7 @@ class Crews(Actor):
 
     async def receive(self, message: Any) -> object:
         self.heard.append(message)
-        return self.ref if isinstance(message, StartRun) else self.on_cancel(self, message)
+        return self.ref if isinstance(message, TakeUp) else self.on_cancel(self, message)
 
 
 class TestStartRun:

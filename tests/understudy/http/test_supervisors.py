@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 from typing import Any, Protocol
 
+import attrs
 import httpx2
+import msgspec
 import trio
 
 from runtime import Node, System
 from tests.support.small_daemon import Fail, Hold, Work, admit, settled
 from understudy.http import Caller
-from understudy.http.supervisors import TreeNode, show_tree
+from understudy.http.supervisors import TreeNode, show, show_tree
 from understudy.logs import scrub_text
 
 
@@ -141,11 +144,14 @@ async def test_a_large_tree_lets_others_run_while_it_is_shown(site: Site) -> Non
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(others)
-        shown = await show_tree(snapshot, scrub_text)
+        shown = json.loads(await show_tree(snapshot, scrub_text))
         done = True
     assert turns >= 2  # three checkpoints, and the order within each pass is random
 
-    def paths(node: TreeNode | Node) -> list[str]:
-        return [node.path, *(path for child in node.children for path in paths(child))]
+    assert [node["path"] for node in walk(shown)] == [node.path for node in snapshot.walk()]
+    assert shown == msgspec.to_builtins(whole(snapshot))
 
-    assert paths(shown) == paths(snapshot)
+
+def whole(node: Node) -> TreeNode:
+    """The same at once."""
+    return attrs.evolve(show(node, scrub_text), children=[whole(child) for child in node.children])

@@ -1,0 +1,74 @@
+"""Thousands are told to go a few at a time: nobody is held up by it, and all go by the same time."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from actors.gateway import gateway as gateway_module
+from actors.gateway.gateway import TELL_AT_ONCE, TELL_EVERY, Connections, told_at_once
+from actors.gateway.messages import Drain
+from actors.protocol.codes import DRAINING
+from tests.support.gateway_system import gateway_system
+
+
+@pytest.mark.parametrize(
+    ("connections", "over", "at_once"),
+    [
+        (0, 0.0, TELL_AT_ONCE),
+        (10, 0.02, TELL_AT_ONCE),
+        (10_000, 5.0, TELL_AT_ONCE),
+        (10_000, 1.0, 200),
+        (10_000, 0.0, 10_000),
+    ],
+)
+def test_all_are_told_in_half_of_the_time(connections: int, over: float, at_once: int) -> None:
+    assert told_at_once(connections, over) == at_once
+    turns = -(-connections // at_once) - 1
+    assert turns * TELL_EVERY <= max(over / 2, TELL_EVERY)
+
+
+async def test_the_goodbyes_come_in_batches_and_everybody_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_module, "TELL_AT_ONCE", 3)
+    monkeypatch.setattr(gateway_module, "LEAVE_A_SECOND", 20)
+    left: list[int] = []
+    tell_more = Connections._tell_more
+
+    def noted(connections: Connections) -> None:
+        tell_more(connections)
+        left.append(len(connections._to_tell))
+
+    monkeypatch.setattr(Connections, "_tell_more", noted)
+    async with gateway_system() as here:
+        clients = [await here.welcomed(f"user{number}") for number in range(10)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.system.ref("/gateway/connections").ask, Drain(3.0, over=1000.0), 20.0)
+            for client in clients:
+                assert await client.ended() == DRAINING
+                assert [frame["type"] for frame in client.frames].count("draining") == 1
+                client.verify()
+        assert left == [7, 4, 1, 0]
+        assert here.counters.connections_closed == {DRAINING: 10}
+
+
+async def test_who_goes_before_being_told_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_module, "TELL_AT_ONCE", 1)
+    monkeypatch.setattr(gateway_module, "TELL_EVERY", 0.2)
+    monkeypatch.setattr(gateway_module, "LEAVE_A_SECOND", 1)
+    async with gateway_system() as here:
+        first = await here.welcomed("ada")
+        second = await here.welcomed("bob")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.system.ref("/gateway/connections").ask, Drain(1.0, over=1000.0), 20.0)
+            await first.until("draining")
+            await second.raw.stream.aclose()
+            assert await first.ended() == DRAINING
+        assert here.counters.connections_closed == {DRAINING: 1, 1006: 1}
+
+
+async def test_who_cannot_be_told_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connections, "child", lambda _connections, _name: None)
+    async with gateway_system() as here:
+        await here.welcomed()
+        assert await here.system.ref("/gateway/connections").ask(Drain(1.0), 10.0)
+        assert here.connections()
