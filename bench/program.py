@@ -15,12 +15,16 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+
+    Measure = Callable[["Load"], float]
+    AsyncMeasure = Callable[["Load"], Coroutine[Any, Any, float]]
 
 ASK_WITHIN = 60.0
 """Seconds that an ask may take: every subject that knows deadlines gives one, and none is ever reached."""
@@ -28,6 +32,8 @@ STARVED_AFTER = 10.0
 """Seconds without an answer after which a neighbour is called starved."""
 ENOUGH_ASKS = 5
 """An ask beside saturated actors is repeated for the load's seconds, but at least this often."""
+OTHER_LOADS = {"ask_64": "ask", "neighbour_working": "neighbour"}
+"""Metric → the one that is measured in the same way, with another load."""
 
 
 class Load(NamedTuple):
@@ -151,12 +157,45 @@ def middle(values: Iterable[float]) -> float:
     return ordered[len(ordered) // 2]
 
 
-def on_asyncio(function: Callable[[Load], Coroutine[Any, Any, float]]) -> Callable[[Load], float]:
-    """A measure that runs in an event loop of its own."""
-    return lambda load: asyncio.run(function(load))
+async def bursts(
+    load: Load, latch: Latch, put: Callable[[Any], Awaitable[Any]], kind: Callable[[int, str], Any], *, fresh: bool
+) -> float:
+    """Rounds of as many messages as a burst has, each put with an await: how many a second.
+
+    Args:
+        put: hands over one message.
+        kind: makes one; one for all, or with `fresh` each.
+    """
+    note, rounds = kind(1, "a note"), Rounds(load.seconds)
+    for _ in rounds:
+        latch.arm(load.burst)
+        if fresh:
+            for number in range(load.burst):
+                await put(kind(number, "a note"))
+        else:
+            for _ in range(load.burst):
+                await put(note)
+        await latch.event.wait()
+    return rounds.rate(load.burst)
 
 
-def main(measures: Mapping[str, Callable[[Load], float]], version: str) -> None:
+def run_asyncio(function: AsyncMeasure, load: Load) -> float:
+    """Run a measure in an event loop of its own."""
+    return asyncio.run(function(load))
+
+
+def asynchronous(run: Callable[[AsyncMeasure, Load], float], *functions: AsyncMeasure) -> dict[str, Measure]:
+    """Measures by the names of their functions. Some serve for a second metric, with another load.
+
+    Args:
+        run: runs one in an event loop of its own.
+        functions: async, each called as its metric.
+    """
+    found: dict[str, Measure] = {function.__name__: partial(run, function) for function in functions}
+    return found | {metric: found[same] for metric, same in OTHER_LOADS.items() if same in found}
+
+
+def main(measures: Mapping[str, Measure], version: str) -> None:
     """Measure what the arguments name, and print it.
 
     Args:

@@ -20,6 +20,7 @@ from actors.protocol.catalogue import Failure
 from actors.protocol.event_types import ToolStatus
 from actors.tools import outcome
 from actors.tools.context import ToolContext
+from actors.tools.counts import CANCELLED, end_of
 from actors.tools.definitions import BadArguments
 from actors.tools.sanitising import shown_input, shown_text
 from actors.workflows.messages import UsedTool, UsingTool
@@ -47,8 +48,9 @@ class NoEnd(Exception):
 class Hands(Protocol):
     """What the agent's actor does for this."""
 
-    written: list[str]
-    """All text so far."""
+    @property
+    def written(self) -> list[str]:
+        """All text so far."""
 
     async def may_call(self) -> None:
         """Returns when the next call, of a model or a tool, may be made."""
@@ -61,8 +63,8 @@ class Hands(Protocol):
 
     async def carry_out(
         self, tool: ToolDefinition, values: Mapping[str, Any], context: ToolContext
-    ) -> TaskEnded | None:
-        """Run a tool in a task of its own, for as long as it may take; None: it took longer."""
+    ) -> TaskEnded | Outcome:
+        """Run a tool in a task of its own, for as long as it may take: how that ended, or why it is over without."""
 
     def context(self, call: ToolCall) -> ToolContext:
         """What a tool is given."""
@@ -131,7 +133,12 @@ class Rounds:
         name = call.name[:MOST_OF_A_NAME]
         shown = shown_input(call.input or {})
         await hands.surely(UsingTool, call.id, name, shown.value, shown.truncated)
-        ended = await self._carried_out(call)
+        counted = CANCELLED
+        try:
+            ended = await self._carried_out(call)
+            counted = end_of(ended.failure)
+        finally:
+            self._box.counts.ended(call.name, counted, trio.current_time() - began)
         duration = int((trio.current_time() - began) * 1000)
         output = ended.shown
         await hands.surely(
@@ -159,8 +166,8 @@ class Rounds:
         except BadArguments as error:
             return outcome.failed(Failure.TOOL_INPUT, str(error))
         ended = await self._hands.carry_out(tool, values, self._hands.context(call))
-        if ended is None:
-            return outcome.overdue(tool.name, tool.timeout)
+        if isinstance(ended, outcome.Outcome):
+            return ended
         if ended.error is not None:
             return outcome.raised(ended.error)
         return outcome.CANCELLED if ended.cancelled else outcome.gave(ended.value)

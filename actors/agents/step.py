@@ -1,13 +1,14 @@
 """The actor that does one attempt at a step: it asks a model, in a task of its own, and tells the run what happens.
 
 It holds nothing that must survive it: the run closes what an attempt that crashed has left open, and begins the next.
-Before each call, of a model or a tool, it looks whether it is to rest (`Hold`); one that is under way goes on to its
-end. Each tool runs in a task of its own, or in a thread. The answer is kept as a file before the run is told of it.
-Pieces of text are told at most every 30 ms, all that came meanwhile as one; the first goes at once.
+Before each call of a tool and each attempt at a model it looks whether it is to rest (`Hold`); one that is under way
+goes on to its end. Each tool runs in a task of its own, or in a thread. The answer is kept as a file before the run is
+told of it.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -15,6 +16,7 @@ import trio
 
 from actors.agents.prompts import EarlierStep, assemble
 from actors.agents.rounds import NoEnd, Rounds
+from actors.agents.text import Flush, Text
 from actors.agents.tool_context import tool_context
 from actors.artifacts.names import BadName
 from actors.artifacts.store import ArtifactRefused
@@ -26,6 +28,7 @@ from actors.models.tokens import estimate_tokens
 from actors.protocol.agent_events import Usage
 from actors.protocol.catalogue import Failure
 from actors.protocol.codes import ErrorType
+from actors.tools.execution import Execution
 from actors.tools.toolbox import ToolBox
 from actors.workflows.messages import (
     Answered,
@@ -52,11 +55,10 @@ if TYPE_CHECKING:
     from actors.models.tools import ToolCall
     from actors.tools.context import ToolContext
     from actors.tools.definitions import ToolDefinition
+    from actors.tools.outcome import Outcome
     from actors.workflows.record import RunRecord, StepRecord
     from runtime import ActorTask, Ref
 
-COALESCE: Final = 0.03
-"""Seconds between two pieces of text."""
 SIGN_EVERY: Final = 1.5
 """Seconds between two signs of work; clients are promised one in two."""
 CHARACTERS_A_TOKEN: Final = 4
@@ -112,11 +114,6 @@ def noted(step: StepRecord) -> str | None:
 
 
 @attrs.frozen
-class _Flush:
-    """Timer: tell the run what was written."""
-
-
-@attrs.frozen
 class _Sign:
     """Timer: a sign that the agent is at work."""
 
@@ -147,16 +144,9 @@ class AgentStep(Actor):
         self._definition = definition
         self._earlier = earlier
         self._services = services
-        self.written: list[str] = []
-        """All text so far."""
-        self._gap = False
-        """What comes next is of another call of the model."""
+        self._text = Text(self, partial(self._tell, Wrote))
         self._waited: dict[ActorTask, tuple[trio.Event, list[TaskEnded]]] = {}
         """Tasks that the work waits for."""
-        self._unsaid: list[str] = []
-        """What of it the run has not been told."""
-        self._offset = 0
-        """Code points of it that the run has been told."""
         self._result: Answered | GaveNoAnswer | None = None
         self._hold: int | None = 0 if situation.held else None
         """The number of the order to rest, while there is one."""
@@ -171,11 +161,11 @@ class AgentStep(Actor):
 
     async def receive(self, message: Any) -> object:
         match message:
-            case _Flush():
-                self._flush()
+            case Flush():
+                self._text.due()
             case _Sign() if not self._rests:
                 elapsed = int((self.now() - self._began) * 1000)
-                self._tell(Working, elapsed, self._length() // CHARACTERS_A_TOKEN)
+                self._tell(Working, elapsed, self._text.length // CHARACTERS_A_TOKEN)
             case TaskEnded(task) if task is self._task:
                 self._work_ended(message)
             case TaskEnded(task):
@@ -197,16 +187,11 @@ class AgentStep(Actor):
                 self._hold = None
                 self._released.set()
             case StartOver():
-                self._offset = 0
-                self._unsaid = list(self.written)
-                self._flush()
+                self._text.start_over()
         return None
 
     def inspect(self) -> dict[str, Any]:
-        return {"written": self._length()}
-
-    def _length(self) -> int:
-        return sum(map(len, self.written))
+        return {"written": self._text.length}
 
     # --- the work, in its task
 
@@ -237,16 +222,22 @@ class AgentStep(Actor):
         self._tell(Thinking)
         services = self._services
         chain = services.chain(call.models)
-        return await complete(chain, self._leases, call, limits=services.limits, observer=self, rng=services.rng)
+        limits, rng = services.limits, services.rng
+        return await complete(chain, self._leases, call, limits=limits, observer=self, rng=rng, pause=self)
 
     async def surely(self, kind: Any, *values: Any) -> None:
         """For `Rounds`: tell the run what must not be lost."""
         while not self._tell(kind, *values):  # noqa: ASYNC110 - a full mailbox says nothing when it has room again
             await trio.sleep(TELL_AGAIN)
 
+    @property
+    def written(self) -> list[str]:
+        """For `Rounds`: all text so far."""
+        return self._text.pieces
+
     def new_paragraph(self) -> None:
         """For `Rounds`."""
-        self._gap = True
+        self._text.new_paragraph()
 
     def context(self, call: ToolCall) -> ToolContext:
         """For `Rounds`: what a tool is given."""
@@ -255,14 +246,11 @@ class AgentStep(Actor):
 
     async def carry_out(
         self, tool: ToolDefinition, values: Mapping[str, Any], context: ToolContext
-    ) -> TaskEnded | None:
-        """For `Rounds`: run a tool. One that takes too long is cancelled; a thread is left to itself."""
-        if tool.is_async:
-            task = self.start(tool.call, values, context, name=f"tool {tool.name}")
-        else:
-            limiter = self._services.box.threads
-            task = self.start_in_thread(tool.call, values, context, limiter=limiter, name=f"tool {tool.name}")
-        return await self._end_of(task, tool.timeout)
+    ) -> TaskEnded | Outcome:
+        """For `Rounds`: run a tool, for as long as it may take."""
+        execution = Execution(tool, values, context, self._services.box)
+        task = self.start(execution.run, name=f"tool {tool.name}")
+        return await self._end_of(task, tool.timeout) or execution.overdue()
 
     async def _end_of(self, task: ActorTask, within: float) -> TaskEnded | None:
         """How a task has ended; None if it had to be cancelled after `within` seconds."""
@@ -304,18 +292,23 @@ class AgentStep(Actor):
             await self._released.wait()
         self._rests = False
 
+    @property
+    def held(self) -> bool:
+        """For the call of a model: no attempt is begun."""
+        return self._hold is not None
+
+    async def resumed(self) -> None:
+        """For the call of a model: returns when attempts may be begun again."""
+        await self.may_call()
+        self._tell(Thinking)
+
     def text(self, piece: str) -> None:
         """The model has written something."""
-        if not piece:
-            return
-        if self._gap:
-            self._gap, piece = False, f"\n\n{piece}"
-        self.written.append(piece)
-        self._unsaid.append(piece)
-        if self._offset == 0:
-            self._flush()
-        elif len(self._unsaid) == 1:
-            self.timer("flush", COALESCE, _Flush())
+        self._text.add(piece)
+
+    def caught_up(self) -> None:
+        """No more is there at the moment."""
+        self._text.caught_up()
 
     def retrying(self, facts: FailureFacts, delay: float) -> None:
         """An attempt failed and another follows."""
@@ -335,20 +328,10 @@ class AgentStep(Actor):
     def _tell(self, kind: Any, *values: Any) -> bool:
         return self._situation.run.tell(kind(self._situation.step, self._situation.attempt, *values))
 
-    def _flush(self) -> None:
-        if not self._unsaid:
-            return
-        text = "".join(self._unsaid)
-        if self._tell(Wrote, self._offset, text):
-            self._unsaid = []
-            self._offset += len(text)
-        else:
-            self.timer("flush", COALESCE, _Flush())  # the run's mailbox is full: later, together with what comes
-
     def _work_ended(self, ended: TaskEnded) -> None:
         step, attempt = self._situation.step, self._situation.attempt
         self.cancel_timer("sign")
-        self._flush()
+        self._text.flush()
         if isinstance(ended.error, CallFailed):
             failed = ended.error
             self._result = GaveNoAnswer(step, attempt, ErrorType(failed.error_type), Failure(failed.facts.kind))

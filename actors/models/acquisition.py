@@ -55,6 +55,15 @@ class Acquisition:
         self.facts: FailureFacts | None = None
         self.retry_after: float | None = None
 
+    @property
+    def deadline(self) -> float:
+        """Of the whole call, in trio's time."""
+        return self._question.deadline
+
+    def postpone(self, seconds: float) -> None:
+        """So long the call was paused: its time stood still."""
+        self._question = attrs.evolve(self._question, deadline=self.deadline + seconds)
+
     async def through_chain(self, after: Ticket | None) -> Lease | None:
         """A lease of the first endpoint behind `after` that may be asked. None: nobody, or no time."""
         self.facts = None
@@ -119,7 +128,7 @@ class Acquisition:
         self.retry_after = max(answer.retry_after, busy)
 
     def _left(self) -> float:
-        return self._question.deadline - trio.current_time()
+        return self.deadline - trio.current_time()
 
     def _busy(self, reason: Busy) -> Ticket:
         self.facts = _rate_limited(f"it is not its turn at {reason.ticket.target} in time", reason.retry_after)

@@ -2,14 +2,14 @@
 chunk.
 
 A chunk is checked for its shape as far as it is used: the client's own classes check nothing, so that a number where
-an object should be surfaces as an AttributeError somewhere else.
+an object should be surfaces as an AttributeError somewhere else. The shapes are msgspec's own kind of class, and not
+attrs as everything else: one is made for each piece of text, five times as fast.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import msgspec
 
 from actors.models.failure import AnswerBroken
@@ -21,21 +21,18 @@ if TYPE_CHECKING:
 DONE = "[DONE]"
 
 
-@attrs.frozen
-class _Function:
+class _Function(msgspec.Struct, frozen=True, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-@attrs.frozen
-class _ToolCallDelta:
+class _ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
 
-@attrs.frozen
-class _Delta:
+class _Delta(msgspec.Struct, frozen=True, gc=False):
     content: str | None = None
     refusal: str | None = None
     # Two spellings of the same thing: what a model thinks before it answers.
@@ -44,21 +41,18 @@ class _Delta:
     tool_calls: list[_ToolCallDelta] | None = None
 
 
-@attrs.frozen
-class _Choice:
+class _Choice(msgspec.Struct, frozen=True, gc=False):
     index: int = 0
     delta: _Delta | None = None
     finish_reason: str | None = None
 
 
-@attrs.frozen
-class _Usage:
+class _Usage(msgspec.Struct, frozen=True, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
 
-@attrs.frozen
-class _Chunk:
+class _Chunk(msgspec.Struct, frozen=True, gc=False):
     choices: list[_Choice] | None = None
     model: str | None = None
     usage: _Usage | None = None

@@ -6,7 +6,7 @@ the pauses between them and the fallback all draw on it.
 The chain picks the endpoint. Up to three attempts are made there, each with a lease of its own; if all fail before the
 first text, that is one failure for the endpoint's ledger, and the chain is asked for what lies behind it (`after`). A
 probe, the one call that sees whether an endpoint is back, is a single attempt. Once a piece of text has been passed on,
-nothing is tried again: what there is, is the answer.
+nothing is tried again: what there is, is the answer. A pause takes effect before each attempt; one under way goes on.
 
 What is settled when: an attempt gives its lease back as soon as it is over, in `finally` whatever ended it; the ledger
 hears of the endpoint once, with the last of them.
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from actors.models.chat import Completion, ToolCall
     from actors.models.leaseholder import Leaseholder
-    from actors.models.model_call import ModelCall, Observer
+    from actors.models.model_call import ModelCall, Observer, Pause
     from runtime import Ref
     from supervisors import Ticket
 
@@ -53,6 +53,7 @@ async def complete(
     observer: Observer,
     rng: random.Random,
     wall_clock: Callable[[], float] = time.time,
+    pause: Pause | None = None,
 ) -> CallResult:
     """Asks a chain of models, and gives what came of it. To be run in a task of the actor that made `holder`.
 
@@ -64,6 +65,7 @@ async def complete(
         observer: hears what happens on the way.
         rng: for the jitter of delays.
         wall_clock: seconds since the epoch, for a Retry-After that is a date.
+        pause: holds up every attempt that has not begun; None: nothing does.
 
     Raises:
         CallFailed: the request itself cannot be answered by any model; no endpoint is counted as failed.
@@ -71,7 +73,7 @@ async def complete(
     Cancellation: the connection is closed, so that the provider stops; the lease is settled as cancelled, which says
     nothing about the endpoint. What the observer raises has the same effect and is raised as it is.
     """
-    call = _Call(chain, holder, ask, limits, observer, rng, wall_clock)
+    call = _Call(chain, holder, ask, limits, observer, rng, wall_clock, pause)
     try:
         return await call.run()
     finally:
@@ -92,6 +94,7 @@ class _Call:
         observer: Observer,
         rng: random.Random,
         wall_clock: Callable[[], float],
+        pause: Pause | None,
     ) -> None:
         self._holder = holder
         self._ask = ask
@@ -99,8 +102,8 @@ class _Call:
         self._observer = observer
         self._rng = rng
         self._wall_clock = wall_clock
+        self._pause = pause
         self._began = trio.current_time()
-        self._deadline = self._began + limits.total
         self._lease: Lease | None = None  # held now, and not settled
         self._attempts: list[AttemptRecord] = []
         self._target: str | None = None  # the endpoint asked last
@@ -116,7 +119,7 @@ class _Call:
             request.max_tokens,
             ask.user,
             ask.run_id,
-            self._deadline,
+            self._began + limits.total,
             ask.priority,
             limits.queue,
             holder.next_key(),
@@ -128,11 +131,15 @@ class _Call:
     async def run(self) -> CallResult:
         after: Ticket | None = None
         while True:
+            await self._rest()
             lease = await self._acquisition.through_chain(after)
             self._facts = self._acquisition.facts or self._facts
             if lease is None:
                 return self._degraded()
             self._take(lease)
+            if self._held:  # since it was asked for
+                self._settle(Outcome.CANCELLED, sent=False)
+                continue
             if not _may_answer(lease) or self._ask.keep_to not in (None, lease.endpoint):
                 self._settle(Outcome.CANCELLED, sent=False)
                 after = lease.ticket
@@ -148,6 +155,17 @@ class _Call:
         if self._lease is not None:
             estimate = Usage.estimate(self._ask.request_for(self._lease.resources.endpoint), "".join(self._pieces))
             self._settle(Outcome.CANCELLED, tokens_used=estimate.total)
+
+    @property
+    def _held(self) -> bool:
+        return self._pause is not None and self._pause.held
+
+    async def _rest(self) -> None:
+        """While the run is paused nothing is asked of anybody, nothing is held, and the call's time stands still."""
+        if self._pause is not None and self._pause.held:
+            began = trio.current_time()
+            await self._pause.resumed()
+            self._acquisition.postpone(trio.current_time() - began)
 
     def _take(self, lease: Lease) -> None:
         self._holder.take(lease)
@@ -190,7 +208,7 @@ class _Call:
             )
             delay = retry_delay(attempt, facts.retry_after, self._rng)
             timeout = facts.kind == "timeout"
-            standing = Standing(attempt, attempts, counted, self._deadline - now)
+            standing = Standing(attempt, attempts, counted, self._left())
             match next_move(standing, facts, delay=delay, affordable=budget.affords(timeout=timeout)):
                 case Finish(outcome):
                     settle(outcome)
@@ -207,12 +225,23 @@ class _Call:
                     paid = budget.spend(timeout=timeout)
                     self._observer.retrying(facts, delay)
                     await trio.sleep_until(now + delay)
+            again = await self._again(lease)
+            if not isinstance(again, Lease):
+                return after if again is None else again
+            lease = again
+
+    async def _again(self, lease: Lease) -> Lease | Ticket | None:
+        """A lease for the next attempt, which is taken; else see `Acquisition.again`."""
+        while True:
+            await self._rest()
             again = await self._acquisition.again(lease)
             self._facts = self._acquisition.facts or self._facts
             if not isinstance(again, Lease):
-                return after if again is None else again
+                return again
             self._take(again)
-            lease = again
+            if not self._held:
+                return again
+            self._settle(None, sent=False)
 
     async def _attempt(self, lease: Lease, left: float) -> Completion | AttemptFailed:
         self._pieces.clear()
@@ -228,6 +257,8 @@ class _Call:
                     limits,
                     self._heard,
                     on_model=partial(self._named, lease),
+                    on_caught_up=self._observer.caught_up,
+                    ticks=lease.resources.ticks,
                     wall_clock=self._wall_clock,
                 )
         except AttemptFailed as exc:
@@ -263,7 +294,7 @@ class _Call:
     # --- what is told
 
     def _left(self) -> float:
-        return self._deadline - trio.current_time()
+        return self._acquisition.deadline - trio.current_time()
 
     def _announce(self, lease: Lease) -> None:
         before = self._target

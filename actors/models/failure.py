@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import httpx2
-import openai
 
 from actors.models.retry import parse_retry_after
 
@@ -203,7 +202,23 @@ def _facts(
     )
 
 
+def transport_errors(*also: type[Exception]) -> tuple[type[Exception], ...]:
+    """What is raised where the transport, not our own code, has failed; and `also` these."""
+    import openai  # noqa: PLC0415 - as below
+
+    return openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, AnswerBroken, *also
+
+
+def headers_of(exc: BaseException) -> httpx2.Headers | None:
+    """Of the answer by which a provider has refused, if that is what was raised."""
+    import openai  # noqa: PLC0415 - as below
+
+    return exc.response.headers if isinstance(exc, openai.APIStatusError) else None
+
+
 def _judge(exc: BaseException, wall_time: float) -> FailureFacts:
+    import openai  # noqa: PLC0415 - loaded by now, by whoever made the client; see `client`
+
     if not isinstance(exc, Exception):  # trio's Cancelled, KeyboardInterrupt: somebody wanted it to end
         return _facts("interrupted", type(exc).__name__)
     if isinstance(exc, AnswerBroken):

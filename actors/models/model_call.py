@@ -75,6 +75,9 @@ class Observer(Protocol):
     def text(self, piece: str) -> None:
         """The next piece of the answer. After the first, the endpoint does not change any more."""
 
+    def caught_up(self) -> None:
+        """Every piece that has come was told, and the next may take a while: now is the time to pass them on."""
+
     def model(self, name: str) -> None:
         """What the answer calls its model; before its first piece of text, where the provider says it in time."""
 
@@ -90,6 +93,17 @@ class Observer(Protocol):
 
         `facts` are of this call's own last failure, None where it had none: the lead was known to be down.
         """
+
+
+class Pause(Protocol):
+    """Whether attempts may be begun. One that is under way goes on to its end."""
+
+    @property
+    def held(self) -> bool:
+        """Whether none may be begun now."""
+
+    async def resumed(self) -> None:
+        """Returns when they may be again. Awaited in the call's task, which then holds no lease."""
 
 
 @attrs.frozen

@@ -14,13 +14,14 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
-from actors.models.client import close_client
+from actors.models.client import close_client, load_library
 from actors.models.endpoint import names_simulated
 from actors.models.limiter import Limiter
+from actors.models.ticks import Ticks
 from actors.models.traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from openai import AsyncOpenAI
 
@@ -35,22 +36,26 @@ class EndpointResources:
 
     Attributes:
         endpoint: where and what it is.
-        client: shared by all calls; its retries are off.
         ledger: failures in a row; shared by every chain that names the endpoint.
         budget: shared with every endpoint of the same provider.
         limiter: how fast it may be asked.
         traffic: what was measured.
+        ticks: at which its streams are read, together.
         last_failure: of the last call that failed here; None after one that succeeded.
         retired: no new attempt may use the client.
     """
 
-    def __init__(self, endpoint: Endpoint, client: AsyncOpenAI, ledger: Ledger, budget: RetryBudget) -> None:
+    def __init__(
+        self, endpoint: Endpoint, make_client: Callable[[], AsyncOpenAI], ledger: Ledger, budget: RetryBudget
+    ) -> None:
         self.endpoint = endpoint
-        self.client = client
+        self._make_client = make_client
+        self._client: AsyncOpenAI | None = None
         self.ledger = ledger
         self.budget = budget
         self.limiter = Limiter(endpoint)
         self.traffic = Traffic()
+        self.ticks = Ticks()
         self.last_failure: FailureFacts | None = None
         self.retired = False
         self._users = 0
@@ -78,12 +83,20 @@ class EndpointResources:
     def next_lease_number(self) -> int:
         return next(self._lease_numbers)
 
+    async def client(self) -> AsyncOpenAI:
+        """The client, shared by all calls; made by the first who asks for it. Its retries are off."""
+        if self._client is None:
+            await load_library()
+        if self._client is None:  # nobody was quicker
+            self._client = self._make_client()
+        return self._client
+
     @asynccontextmanager
     async def in_use(self) -> AsyncIterator[AsyncOpenAI]:
         """The client, for one attempt. The last to leave a retired one closes it, also when cancelled."""
         self._users += 1
         try:
-            yield self.client
+            yield await self.client()
         finally:
             self._users -= 1
             await self._close_if_over()
@@ -94,8 +107,8 @@ class EndpointResources:
         await self._close_if_over()
 
     async def _close_if_over(self) -> None:
-        if self.retired and not self._users:
-            await close_client(self.client)
+        if self.retired and not self._users and self._client is not None:
+            await close_client(self._client)
 
 
 def may_stand_in(lead: EndpointResources, understudy: EndpointResources) -> bool:

@@ -14,7 +14,7 @@ import attrs
 import structlog
 import trio
 
-from actors.models.client import build_client, warm_up
+from actors.models.client import build_client, quiet_moment, warm_up
 from actors.models.gate import Gate
 from actors.models.lease import Exhausted
 from actors.models.plan import chain_name, gate_name
@@ -90,12 +90,19 @@ class Models(Supervisor):
                 endpoint = attrs.evolve(endpoint, base_url=simulated_url)
             self.resources[endpoint.name] = EndpointResources(
                 endpoint,
-                build_client(endpoint),
+                partial(build_client, endpoint),
                 Ledger(endpoint.name, self._plan.policy, self.system.rng),
                 budgets.setdefault(endpoint.base_url, RetryBudget()),
             )
-        self.start(warm_up, name="warm-up")
+        self.start(self._warm_up, name="warm-up")
         await super().started()
+
+    async def _warm_up(self) -> None:
+        """Make ready what the first call needs, when nobody is kept waiting by it."""
+        await quiet_moment()
+        for resources in self.resources.values():
+            await resources.client()
+        await warm_up()
 
     async def stopped(self, reason: Reason) -> None:
         del reason

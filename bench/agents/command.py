@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from typing import TYPE_CHECKING, Final
 
+from bench import options
 from bench.agents.metrics import SCENARIOS, scenario_of, tasks
 from bench.agents.subjects import NAMES, subject
-from bench.delivery.command import positive, say
 from bench.delivery.running import Turns
 from bench.figures import OWN, Results, quietness
 from bench.machine import describe
 from bench.measure import measure, run_command
+from bench.options import say
 from bench.table import render
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 RUNS: Final = 3
@@ -25,25 +26,20 @@ QUICK_RUNS: Final = 1
 
 def parser() -> argparse.ArgumentParser:
     names = [scenario.name for scenario in SCENARIOS]
-    found = argparse.ArgumentParser(prog="python -m bench agents", description=sys.modules[__name__].__doc__)
-    found.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    found.add_argument("--quick", action="store_true", help="show that all of it works: small loads, one run")
-    found.add_argument("--runs", type=positive, metavar="N", help=f"runs of each figure, {RUNS} if not given")
-    found.add_argument("--only", nargs="+", choices=names, metavar="SCENARIO", help=f"of {', '.join(names)}")
-    found.add_argument("--subjects", nargs="+", choices=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}")
-    return found
+    described = sys.modules[__name__].__doc__
+    return options.parser("agents", described, RUNS, choices=names, of="SCENARIO", subjects=NAMES)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run it. 1 if understudy itself failed at anything: the peer may. 2 where this system is not Linux."""
-    options = parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     if sys.platform != "linux":
         say("this benchmark reads /proc and waits with epoll: it needs Linux")
         return 2
-    chosen = options.only or [scenario.name for scenario in SCENARIOS]
-    wanted = [task for task in tasks(quick=options.quick) if scenario_of(task.metric.name).name in chosen]
-    names = [name for name in NAMES if options.subjects is None or name in options.subjects]
-    runs = options.runs or (QUICK_RUNS if options.quick else RUNS)
+    chosen = given.only or [scenario.name for scenario in SCENARIOS]
+    wanted = [task for task in tasks(quick=given.quick) if scenario_of(task.metric.name).name in chosen]
+    names = [name for name in NAMES if given.subjects is None or name in given.subjects]
+    runs = given.runs or (QUICK_RUNS if given.quick else RUNS)
     machine = describe()
     turns = Turns(run_command, lambda line: say(f"{line} of {runs}"), scenario_of)
     found = measure(wanted, [subject(name) for name in names], runs, turns.run, lambda _line: None)
@@ -51,5 +47,5 @@ def main(arguments: Sequence[str]) -> int:
     machine["subjects"] = found.subjects
     metrics = [task.metric for task in wanted]
     results = Results("agents", machine, metrics, found.figures, {}, dict(found.failed))
-    print(json.dumps(results.as_json(), ensure_ascii=False, indent=1) if options.json else render(results, names))
+    print(json.dumps(results.as_json(), ensure_ascii=False, indent=1) if given.json else render(results, names))
     return 1 if OWN in found.failed else 0

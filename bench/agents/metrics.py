@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bench.delivery.metrics import EVERYBODY, Scenario
-from bench.figures import Better, Metric
-from bench.measure import Task
-from bench.program import Load
+from bench.delivery.scenarios import EVERYBODY, Scenario, load, metric, scenario_among, tasks_of
 from bench.table import TIMES
 
+if TYPE_CHECKING:
+    from bench.figures import Metric
+    from bench.measure import Task
 
-def _metric(name: str, title: str, unit: str, better: Better = "lower") -> Metric:
-    return Metric(name, title, unit, better)
+Amount = tuple[float, int, int]
+"""Of a load: seconds, actors, burst."""
 
 
-def _load(name: str, seconds: float, actors: int, burst: int = 0) -> Load:
-    return Load(name, seconds, actors, burst, 0.0)
+def _own(name: str, full: Amount, quick: Amount, limit: float, *metrics: Metric) -> Scenario:
+    """One for understudy alone."""
+    return Scenario(name, load(name, *full), load(name, *quick), limit, metrics)
 
 
 def _relay(streams: int) -> Scenario:
@@ -25,98 +26,84 @@ def _relay(streams: int) -> Scenario:
     beside = f"beside {of}"
     return Scenario(
         name,
-        _load(name, 6.0, streams, 30),
-        _load(name, 0.5, min(streams, 5), 3),
+        load(name, 6.0, streams, 30),
+        load(name, 0.5, min(streams, 5), 3),
         180.0,
         (
-            _metric(f"{name}_cpu", f"processor time for each piece that the provider sent, {of}", "µs"),
-            _metric(f"{name}_first", f"time added to the first token, {beside}: median of {30}", "ms"),
-            _metric(f"{name}_first_max", "the same, the slowest", "ms"),
-            _metric(f"{name}_burst", f"the same, where all {streams} begin at once: median", "ms"),
-            _metric(f"{name}_delay", "time added to a later piece, from the provider to the client: median", "ms"),
+            metric(f"{name}_cpu", f"processor time for each piece that the provider sent, {of}", "µs"),
+            metric(f"{name}_first", f"time added to the first token, {beside}: median of {30}", "ms"),
+            metric(f"{name}_first_max", "the same, the slowest", "ms"),
+            metric(f"{name}_burst", f"the same, where all {streams} begin at once: median", "ms"),
+            metric(f"{name}_delay", "time added to a later piece, from the provider to the client: median", "ms"),
         ),
         EVERYBODY,
     )
 
 
-BEGIN: Final = Scenario(
+BEGIN: Final = _own(
     "begin",
-    _load("begin", 0.0, 20, 200),
-    _load("begin", 0.0, 3, 6),
+    (0.0, 20, 200),
+    (0.0, 3, 6),
     120.0,
-    (
-        _metric("begin_p50", "from start_run to running, one after the other, of 200 the middle one", "ms"),
-        _metric("begin_p99", "the same, of 100 the slowest", "ms"),
-    ),
+    metric("begin_p50", "from start_run to running, one after the other, of 200 the middle one", "ms"),
+    metric("begin_p99", "the same, of 100 the slowest", "ms"),
 )
-TASKS: Final = Scenario(
+TASKS: Final = _own(
     "tasks",
-    _load("tasks", 0.0, 20, 400),
-    _load("tasks", 0.0, 3, 6),
+    (0.0, 20, 400),
+    (0.0, 3, 6),
     180.0,
-    (
-        _metric("tasks_p50", "from submit_task to running, one after the other, the middle one", "ms"),
-        _metric("tasks_p99", "the same, of 100 the slowest", "ms"),
-        _metric("tasks_rate", "tasks of 20 users submitted at once, until all are running", "/s", "higher"),
-    ),
+    metric("tasks_p50", "from submit_task to running, one after the other, the middle one", "ms"),
+    metric("tasks_p99", "the same, of 100 the slowest", "ms"),
+    metric("tasks_rate", "tasks of 20 users submitted at once, until all are running", "/s", "higher"),
 )
-BATCHES: Final = Scenario(
+BATCHES: Final = _own(
     "batches",
-    _load("batches", 1.0, 5, 4),
-    _load("batches", 0.1, 5, 4),
+    (1.0, 5, 4),
+    (0.1, 5, 4),
     180.0,
-    (
-        _metric("batches_batches", "twenty agents in four batches of five, a second of writing each", "s"),
-        _metric("batches_sequence", "the same twenty, one after the other", "s"),
-        _metric("batches_ratio", "batches by sequence; a fifth if writing were all that takes time", TIMES),
-        _metric("batches_remediation", "the workflow remediation: as many, three validations of 0.1 s between", "s"),
-        _metric("batches_remediation_ratio", "remediation by its steps in sequence", TIMES),
-    ),
+    metric("batches_batches", "twenty agents in four batches of five, a second of writing each", "s"),
+    metric("batches_sequence", "the same twenty, one after the other", "s"),
+    metric("batches_ratio", "batches by sequence; a fifth if writing were all that takes time", TIMES),
+    metric("batches_remediation", "the workflow remediation: as many, three validations of 0.1 s between", "s"),
+    metric("batches_remediation_ratio", "remediation by its steps in sequence", TIMES),
 )
-OUTAGE: Final = Scenario(
+OUTAGE: Final = _own(
     "outage",
-    _load("outage", 12.0, 1, 40),
-    _load("outage", 1.0, 1, 4),
+    (12.0, 1, 40),
+    (1.0, 1, 4),
     240.0,
-    (
-        _metric("outage_failure", "first token of the three requests that find out that the lead is dead", "ms"),
-        _metric("outage_healthy", "first token of requests to a chain without a dead lead", "ms"),
-        _metric("outage_dead", "first token of requests after the third failure", "ms"),
-        _metric("outage_pays", "what each of these pays for the dead lead: median of the differences of pairs", "ms"),
-        _metric("outage_back", "from the lead's recovery to the first answer that is its own", "s"),
-    ),
+    metric("outage_failure", "first token of the three requests that find out that the lead is dead", "ms"),
+    metric("outage_healthy", "first token of requests to a chain without a dead lead", "ms"),
+    metric("outage_dead", "first token of requests after the third failure", "ms"),
+    metric("outage_pays", "what each of these pays for the dead lead: median of the differences of pairs", "ms"),
+    metric("outage_back", "from the lead's recovery to the first answer that is its own", "s"),
 )
-FLAPPING: Final = Scenario(
+FLAPPING: Final = _own(
     "flapping",
-    _load("flapping", 60.0, 10, 5),
-    _load("flapping", 6.0, 3, 5),
+    (60.0, 10, 5),
+    (6.0, 3, 5),
     240.0,
-    (
-        _metric("flapping_off", "requests without a whole answer while the lead fails and heals, without a spare", "%"),
-        _metric("flapping_on", "the same outage, with a spare", "%"),
-        _metric("flapping_ratio", "with by without", TIMES),
-    ),
+    metric("flapping_off", "requests without a whole answer while the lead fails and heals, without a spare", "%"),
+    metric("flapping_on", "the same outage, with a spare", "%"),
+    metric("flapping_ratio", "with by without", TIMES),
 )
-FLOOD: Final = Scenario(
+FLOOD: Final = _own(
     "flood",
-    _load("flood", 40.0, 20, 65),
-    _load("flood", 2.0, 6, 1),
+    (40.0, 20, 65),
+    (2.0, 6, 1),
     300.0,
-    (
-        _metric("flood_calm", "waiting time of 19 of 20 users at a busy limit: mean", "ms"),
-        _metric("flood_flood", "the same 19 while the twentieth floods: mean", "ms"),
-        _metric("flood_ratio", "with the flood by without", TIMES),
-    ),
+    metric("flood_calm", "waiting time of 19 of 20 users at a busy limit: mean", "ms"),
+    metric("flood_flood", "the same 19 while the twentieth floods: mean", "ms"),
+    metric("flood_ratio", "with the flood by without", TIMES),
 )
-CANCEL: Final = Scenario(
+CANCEL: Final = _own(
     "cancel",
-    _load("cancel", 1.0, 200),
-    _load("cancel", 0.2, 10),
+    (1.0, 200, 0),
+    (0.2, 10, 0),
     120.0,
-    (
-        _metric("cancel_upstream", "200 streams cancelled at once: until none is open at the provider", "s"),
-        _metric("cancel_told", "the same, until every client has heard of it", "s"),
-    ),
+    metric("cancel_upstream", "200 streams cancelled at once: until none is open at the provider", "s"),
+    metric("cancel_told", "the same, until every client has heard of it", "s"),
 )
 SCENARIOS: Final = (
     _relay(1),
@@ -138,14 +125,9 @@ LARGE: Final = ("relay_100", "relay_200")
 
 def tasks(*, quick: bool = False) -> tuple[Task, ...]:
     """Every metric with the load of its scenario. `quick` shows that all of it works, and is no measurement."""
-    return tuple(
-        Task(metric, (scenario.quick if quick else scenario.load)._replace(metric=metric.name), scenario.limit)
-        for scenario in SCENARIOS
-        if not (quick and scenario.name in LARGE)
-        for metric in scenario.metrics
-    )
+    return tasks_of(SCENARIOS, quick=quick, large=LARGE)
 
 
 def scenario_of(metric: str) -> Scenario:
     """The one that gives a metric."""
-    return next(scenario for scenario in SCENARIOS if any(metric == its.name for its in scenario.metrics))
+    return scenario_among(SCENARIOS, metric)

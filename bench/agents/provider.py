@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from time import monotonic_ns
 from typing import Final
 
@@ -63,6 +64,9 @@ class Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
+        # The loop does so only for sockets that were made with the protocol's number. Without it a piece would wait for
+        # the answer to the one before, which the system gives after up to 40 ms where the other side reads in gulps.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc

@@ -24,7 +24,7 @@ from autogen_core import (
     TypeSubscription,
 )
 
-from bench.program import ENOUGH_ASKS, Latch, Load, Rounds, compute, main, middle, on_asyncio, rss
+from bench.program import ENOUGH_ASKS, Latch, Load, Rounds, asynchronous, compute, main, middle, rss, run_asyncio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -211,19 +211,5 @@ async def neighbour(load: Load) -> float:
 
 
 if __name__ == "__main__":
-    main(
-        {
-            "tell": on_asyncio(tell),
-            "tell_fresh": on_asyncio(tell_fresh),
-            "ask": on_asyncio(ask),
-            "ask_task": on_asyncio(ask_task),
-            "ask_64": on_asyncio(ask),
-            "fan_in": on_asyncio(fan_in),
-            "fan_out": on_asyncio(fan_out),
-            "spawn": on_asyncio(spawn),
-            "memory": on_asyncio(memory),
-            "neighbour": on_asyncio(neighbour),
-            "neighbour_working": on_asyncio(neighbour),
-        },
-        version("autogen-core"),
-    )
+    measures = asynchronous(run_asyncio, tell, tell_fresh, ask, ask_task, fan_in, fan_out, spawn, memory, neighbour)
+    main(measures, version("autogen-core"))

@@ -15,7 +15,21 @@ from typing import Any
 from actor_for_agents import Actor, ActorRef, ActorSystem, OneForOneStrategy
 
 from bench.kernel.note import Note
-from bench.program import ASK_WITHIN, ENOUGH_ASKS, Latch, Load, Rounds, answered, compute, main, middle, on_asyncio, rss
+from bench.program import (
+    ASK_WITHIN,
+    ENOUGH_ASKS,
+    Latch,
+    Load,
+    Rounds,
+    answered,
+    asynchronous,
+    bursts,
+    compute,
+    main,
+    middle,
+    rss,
+    run_asyncio,
+)
 
 
 def counting(latch: Latch) -> type[Any]:
@@ -81,17 +95,7 @@ def saturated(work: float) -> type[Any]:
 async def tell(load: Load, *, fresh: bool = False) -> float:
     latch = Latch(asyncio.Event)
     sink = await ActorSystem("bench").spawn(counting(latch), "sink", mailbox_size=load.burst)
-    put, note, rounds = sink.tell, Note(1, "a note"), Rounds(load.seconds)
-    for _ in rounds:
-        latch.arm(load.burst)
-        if fresh:
-            for number in range(load.burst):
-                await put(Note(number, "a note"))
-        else:
-            for _ in range(load.burst):
-                await put(note)
-        await latch.event.wait()
-    return rounds.rate(load.burst)
+    return await bursts(load, latch, sink.tell, Note, fresh=fresh)
 
 
 async def tell_fresh(load: Load) -> float:
@@ -222,20 +226,7 @@ async def neighbour(load: Load) -> float:
 
 
 if __name__ == "__main__":
-    main(
-        {
-            "tell": on_asyncio(tell),
-            "tell_fresh": on_asyncio(tell_fresh),
-            "ask": on_asyncio(ask),
-            "ask_task": on_asyncio(ask_task),
-            "ask_64": on_asyncio(ask),
-            "fan_in": on_asyncio(fan_in),
-            "fan_out": on_asyncio(fan_out),
-            "spawn": on_asyncio(spawn),
-            "memory": on_asyncio(memory),
-            "restart": on_asyncio(restart),
-            "neighbour": on_asyncio(neighbour),
-            "neighbour_working": on_asyncio(neighbour),
-        },
-        version("everything-is-an-actor"),
+    measures = asynchronous(
+        run_asyncio, tell, tell_fresh, ask, ask_task, fan_in, fan_out, spawn, memory, restart, neighbour
     )
+    main(measures, version("everything-is-an-actor"))

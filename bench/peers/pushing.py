@@ -7,8 +7,13 @@ Nothing but the standard library.
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 BACKLOG = 4096
+Client = TypeVar("Client")
 
 
 def order(text: str) -> tuple[int, str] | None:
@@ -17,6 +22,29 @@ def order(text: str) -> tuple[int, str] | None:
         return None
     _, count, size = text.split()
     return int(count), "x" * int(size)
+
+
+async def attend(
+    client: Client,
+    clients: set[Client],
+    receive: Callable[[Client], Awaitable[Any]],
+    send: Callable[[Client, str], Awaitable[object]],
+) -> NoReturn:
+    """Serve one of the `clients`, on whatever loop, by methods of its class. Ends with what these raise."""
+    clients.add(client)
+    try:
+        while True:
+            text = await receive(client)
+            ordered = order(text)
+            if ordered is None:
+                await send(client, text)
+                continue
+            count, message = ordered
+            for _ in range(count):
+                for each in tuple(clients):
+                    await send(each, message)
+    finally:
+        clients.discard(client)
 
 
 def listening() -> socket.socket:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bench.peers.pushing import BACKLOG, announce, listening, order
+from bench.peers.pushing import BACKLOG, announce, attend, listening
 
 
 def main() -> None:
@@ -15,20 +17,8 @@ def main() -> None:
 
     async def serve(client: WebSocket) -> None:
         await client.accept()
-        clients.add(client)
-        try:
-            while True:
-                text = await client.receive_text()
-                ordered = order(text)
-                if ordered is None:
-                    await client.send_text(text)
-                    continue
-                count, message = ordered
-                for _ in range(count):
-                    for each in tuple(clients):
-                        await each.send_text(message)
-        except WebSocketDisconnect:
-            clients.discard(client)
+        with suppress(WebSocketDisconnect):
+            await attend(client, clients, WebSocket.receive_text, WebSocket.send_text)
 
     application = Starlette(routes=[WebSocketRoute("/", serve)])
     own = listening()

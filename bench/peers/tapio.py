@@ -16,7 +16,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tapio import ActorRef, ActorSystem, Behavior, Behaviors, Message, SupervisorStrategy, TapioSettings
 
-from bench.program import ASK_WITHIN, ENOUGH_ASKS, Latch, Load, Rounds, answered, compute, main, middle, on_asyncio, rss
+from bench.program import (
+    ASK_WITHIN,
+    ENOUGH_ASKS,
+    Latch,
+    Load,
+    Rounds,
+    answered,
+    asynchronous,
+    compute,
+    main,
+    middle,
+    rss,
+    run_asyncio,
+)
 
 if TYPE_CHECKING:
     from tapio import ActorContext
@@ -259,20 +272,7 @@ async def neighbour(load: Load) -> float:
 
 
 if __name__ == "__main__":
-    main(
-        {
-            "tell": on_asyncio(tell),
-            "tell_fresh": on_asyncio(tell_fresh),
-            "ask": on_asyncio(ask),
-            "ask_task": on_asyncio(ask_task),
-            "ask_64": on_asyncio(ask),
-            "fan_in": on_asyncio(fan_in),
-            "fan_out": on_asyncio(fan_out),
-            "spawn": on_asyncio(spawn),
-            "memory": on_asyncio(memory),
-            "restart": on_asyncio(restart),
-            "neighbour": on_asyncio(neighbour),
-            "neighbour_working": on_asyncio(neighbour),
-        },
-        version("tapio-py"),
+    measures = asynchronous(
+        run_asyncio, tell, tell_fresh, ask, ask_task, fan_in, fan_out, spawn, memory, restart, neighbour
     )
+    main(measures, version("tapio-py"))

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import trio
 
 from bench.kernel.note import Note
-from bench.program import ENOUGH_ASKS, Latch, Load, Rounds, compute, main, middle, rss
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+from bench.program import ENOUGH_ASKS, Latch, Load, Rounds, asynchronous, bursts, compute, main, middle, rss
 
 CAPACITY: Final = 1024
 """Of each channel: that of an understudy mailbox."""
@@ -68,18 +65,9 @@ async def tell(load: Load, *, fresh: bool = False) -> float:
         latch = Latch(trio.Event)
         send, receive = trio.open_memory_channel[Any](CAPACITY)
         nursery.start_soon(count, latch, receive)
-        put, note, rounds = send.send, Note(1, "a note"), Rounds(load.seconds)
-        for _ in rounds:
-            latch.arm(load.burst)
-            if fresh:
-                for number in range(load.burst):
-                    await put(Note(number, "a note"))
-            else:
-                for _ in range(load.burst):
-                    await put(note)
-            await latch.event.wait()
+        rate = await bursts(load, latch, send.send, Note, fresh=fresh)
         nursery.cancel_scope.cancel()
-    return rounds.rate(load.burst)
+    return rate
 
 
 async def tell_fresh(load: Load) -> float:
@@ -207,24 +195,6 @@ async def neighbour(load: Load) -> float:
     return middle(latencies) * 1e3
 
 
-def on_trio(function: Callable[[Load], Coroutine[Any, Any, float]]) -> Callable[[Load], float]:
-    return lambda load: trio.run(function, load)
-
-
 if __name__ == "__main__":
-    main(
-        {
-            "tell": on_trio(tell),
-            "tell_fresh": on_trio(tell_fresh),
-            "ask": on_trio(ask),
-            "ask_task": on_trio(ask),  # whoever asks is a task
-            "ask_64": on_trio(ask),
-            "fan_in": on_trio(fan_in),
-            "fan_out": on_trio(fan_out),
-            "spawn": on_trio(spawn),
-            "memory": on_trio(memory),
-            "neighbour": on_trio(neighbour),
-            "neighbour_working": on_trio(neighbour),
-        },
-        version("trio"),
-    )
+    measures = asynchronous(trio.run, tell, tell_fresh, ask, fan_in, fan_out, spawn, memory, neighbour)
+    main(measures | {"ask_task": measures["ask"]}, version("trio"))  # whoever asks is a task

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import trio
 import trio_websocket
 
-from bench.peers.pushing import announce, listening, order
+from bench.peers.pushing import announce, attend, listening
 
 
 async def main() -> None:
@@ -15,20 +16,9 @@ async def main() -> None:
 
     async def serve(request: Any) -> None:
         client = await request.accept()
-        clients.add(client)
-        try:
-            while True:
-                text = await client.get_message()
-                ordered = order(text)
-                if ordered is None:
-                    await client.send_message(text)
-                    continue
-                count, message = ordered
-                for _ in range(count):
-                    for each in tuple(clients):
-                        await each.send_message(message)
-        except trio_websocket.ConnectionClosed:
-            clients.discard(client)
+        kind = trio_websocket.WebSocketConnection
+        with suppress(trio_websocket.ConnectionClosed):
+            await attend(client, clients, kind.get_message, kind.send_message)
 
     own = listening()
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(own))

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from actors.agents.rounds import NoEnd, Rounds
 from actors.models.chat import ChatMessage, Usage
@@ -15,7 +16,9 @@ from actors.models.model_call import CallResult, ModelCall
 from actors.models.tools import ToolCall
 from actors.protocol.event_types import ToolStatus
 from actors.tools.context import ToolContext
+from actors.tools.counts import ToolCounts
 from actors.tools.definitions import ToolDefinition, tool_from
+from actors.tools.outcome import Outcome, overdue
 from actors.tools.toolbox import ToolBox
 from actors.workflows.messages import UsedTool, UsingTool
 from runtime import TaskEnded
@@ -50,6 +53,7 @@ class Hand:
     told: list[Any] = attrs.field(factory=list)
     happened: list[str] = attrs.field(factory=list)
     late: bool = False
+    cut: bool = False
 
     async def may_call(self) -> None:
         self.happened.append("may")
@@ -67,10 +71,12 @@ class Hand:
 
     async def carry_out(
         self, tool: ToolDefinition, values: Mapping[str, Any], context: ToolContext
-    ) -> TaskEnded | None:
+    ) -> TaskEnded | Outcome:
         self.happened.append(tool.name)
+        if self.cut:
+            await trio.sleep_forever()
         if self.late:
-            return None
+            return overdue(tool.name, tool.timeout)
         return TaskEnded(None, value=tool.call(values, context))  # type: ignore[arg-type]
 
     def context(self, call: ToolCall) -> ToolContext:
@@ -80,9 +86,10 @@ class Hand:
         self.written.append("|")
 
 
-async def play(hand: Hand, rounds: int = 16) -> CallResult:
+async def play(hand: Hand, rounds: int = 16, counts: ToolCounts | None = None) -> CallResult:
     tools = {"echo": tool_from(echo)}
-    return await Rounds(hand, tools, ToolBox(tools, rounds=rounds)).answer(QUESTION)
+    box = ToolBox(tools, rounds=rounds, counts=counts or ToolCounts())
+    return await Rounds(hand, tools, box).answer(QUESTION)
 
 
 async def test_calls_are_carried_out_in_the_models_order_and_a_pause_is_looked_for_before_each() -> None:
@@ -142,3 +149,26 @@ async def test_without_tools_nothing_changes() -> None:
     assert await Rounds(hand, {}, ToolBox()).answer(QUESTION) == result("Text.")
     assert hand.asked == [QUESTION]
     await trio.lowlevel.checkpoint()
+
+
+async def test_each_end_of_a_call_is_counted_under_a_name_of_the_configuration() -> None:
+    counts = ToolCounts()
+    wanted = (*calls("a"), ToolCall("c", "echo", '{"text": 3}'), ToolCall("c", "made-up", "{}"))
+    await play(Hand([result("", wanted), result("Done.")]), counts=counts)
+    await play(Hand([result("", calls("a")), result("Done.")], late=True), counts=counts)
+    assert dict(counts.ends) == {
+        ("echo", "done"): 1,
+        ("echo", "invalid_arguments"): 1,
+        ("other", "unknown"): 1,
+        ("echo", "timed_out"): 1,
+    }
+    assert sum(counts.durations["echo"].counts) == 2, "only those that were carried out"
+
+
+async def test_a_call_that_is_cut_off_from_outside_counts_as_cancelled() -> None:
+    counts, hand = ToolCounts(), Hand([result("", calls("a"))], cut=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(play, hand, 16, counts)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert dict(counts.ends) == {("echo", "cancelled"): 1}

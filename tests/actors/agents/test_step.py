@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from actors.agents import step as step_module
 from actors.agents.definitions import AgentDefinition
 from actors.agents.prompts import EarlierStep
-from actors.agents.step import COALESCE, SIGN_EVERY, AgentServices, AgentStep, noted
+from actors.agents.step import SIGN_EVERY, AgentServices, AgentStep, noted
+from actors.agents.text import COALESCE
 from actors.models.chat import Usage
 from actors.models.failure import FailureFacts
 from actors.models.model_call import CallFailed, CallLimits, CallResult
@@ -177,6 +178,7 @@ async def stage_for(
 async def writes(observer: Any, *pieces: str, pause: float = 0.0) -> CallResult:
     for piece in pieces:
         observer.text(piece)
+        observer.caught_up()
         if pause:
             await trio.sleep(pause)
     return result("".join(pieces))
@@ -244,6 +246,7 @@ def test_no_text_is_lost_where_the_run_takes_nothing_for_a_while(
     async def play(observer: Any) -> CallResult:
         for text, pause in pieces:
             observer.text(text)
+            observer.caught_up()
             if pause:
                 await trio.sleep(pause)
         return result("".join(text for text, _ in pieces))

@@ -84,7 +84,7 @@ async def test_a_stream_outlives_the_supervisor_of_its_endpoint(provider: Any, t
     chosen = plan(url, ("lead",))
     async with models_system(chosen, models=partial(FragileModels, chosen)) as site:
         results: list[Any] = []
-        client = site.resources("lead").client
+        client = await site.resources("lead").client()
 
         async def call() -> None:
             results.append(await site.call("lead"))

@@ -1,11 +1,26 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 
-from actors.models.client import PLACEHOLDER_KEY, ConnectionTimeouts, build_client, close_client, warm_up
+from actors.models import client as client_module
+from actors.models.client import (
+    PLACEHOLDER_KEY,
+    QUIET_FOR,
+    QUIET_WITHIN,
+    ConnectionTimeouts,
+    build_client,
+    close_client,
+    load_library,
+    quiet_moment,
+    warm_up,
+)
 from actors.models.endpoint import Endpoint
 
 pytestmark = pytest.mark.usefixtures("collected")
@@ -53,3 +68,65 @@ async def test_warming_up_needs_no_network_and_leaves_nothing(monkeypatch: pytes
     sockets = open_sockets()
     await warm_up()
     assert open_sockets() == sockets
+
+
+# --- loading the library
+
+
+def test_the_daemon_does_not_load_the_library_to_start() -> None:
+    ask = "import sys, understudy.cli, understudy.daemon; print({'openai', 'mcp', 'pydantic'} & sys.modules.keys())"
+    found = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
+
+
+async def test_it_is_loaded_in_a_thread_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    modules: dict[str, Any] = {}
+
+    def load(name: str) -> None:
+        threads.append(threading.get_ident())
+        modules[name] = SimpleNamespace(__spec__=None)
+
+    monkeypatch.setattr(client_module, "import_module", load)
+    monkeypatch.setattr(client_module, "sys", SimpleNamespace(modules=modules))
+    await load_library()
+    await load_library()
+    (thread,) = threads
+    assert thread != threading.get_ident()
+
+
+async def test_who_comes_while_it_is_being_loaded_waits_in_a_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = SimpleNamespace(__spec__=SimpleNamespace(_initializing=True))
+    waited: list[str] = []
+    monkeypatch.setattr(client_module, "import_module", waited.append)
+    monkeypatch.setattr(client_module, "sys", SimpleNamespace(modules={"openai": half}))
+    await load_library()
+    assert waited == ["openai"]
+
+
+@pytest.mark.parametrize(("busy", "moments"), [(0, 1), (3, 4)])
+async def test_a_quiet_moment_is_waited_for(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, busy: int, moments: int
+) -> None:
+    used = iter([number * QUIET_FOR for number in range(busy + 1) for _ in range(2)][1:])
+    clock = SimpleNamespace(process_time=lambda: next(used, busy * QUIET_FOR))
+    monkeypatch.setattr(client_module, "time", clock)
+    began = trio.current_time()
+    await quiet_moment()
+    assert trio.current_time() - began == pytest.approx(moments * QUIET_FOR)
+
+
+async def test_but_not_for_ever(autojump_clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(process_time=trio.current_time))
+    began = trio.current_time()
+    await quiet_moment()
+    assert trio.current_time() - began == pytest.approx(QUIET_WITHIN)
+
+
+async def test_where_the_loop_is_late_it_is_not_quiet(autojump_clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = iter([0.0, QUIET_FOR + 0.1, 10.0, 10.0 + QUIET_FOR])
+    times = SimpleNamespace(**{**vars(trio), "current_time": lambda: next(late)})
+    monkeypatch.setattr(client_module, "trio", times)
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(process_time=lambda: 0.0))
+    await quiet_moment()
+    assert list(late) == []

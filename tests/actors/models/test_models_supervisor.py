@@ -92,7 +92,7 @@ async def test_a_provider_that_is_down_or_misconfigured_does_not_keep_it_from_st
 
 async def test_the_clients_are_closed_in_the_end():
     async with models_system(ModelsPlan((REAL,), (("real",),))) as site:
-        client = site.resources("real").client
+        client = await site.resources("real").client()
         assert not client.is_closed()
     assert client.is_closed()
 

@@ -255,6 +255,16 @@ async def test_who_answers_is_said_once_and_before_the_first_text(mock_clock: Mo
     assert said[3:] == ["m"]
 
 
+async def test_it_says_when_it_has_caught_up(mock_clock: MockClock, attempt: Attempt):
+    told: list[str] = []
+    heard: list[str] = []
+    attempt.scripted.script = [ROLE, piece("a") + piece("b"), 1, piece("c"), 1, piece("d") + STOP + DONE]
+    await stream_chat(
+        attempt.client, attempt.ask(), LIMITS, heard.append, on_caught_up=lambda: told.append("".join(heard))
+    )
+    assert told == ["", "ab", "abc", "abcd"]
+
+
 async def test_what_cannot_be_sent_is_said(
     mock_clock: MockClock, attempt: Attempt, connect: Any, ask: Any, scripted: Any
 ):
