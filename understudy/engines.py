@@ -1,6 +1,6 @@
 """The engines' part of the tree, by the configuration: who does what, within which limits, and who stands in.
 
-engines              one_for_one, each with a budget of its own
+engines              one_for_one; an engine that keeps failing waits longer and longer, and nobody else is touched
 ├─ perfect_recall    fallback: engine, then plain_scan
 ├─ parallel_mind     fallback: engine, then one_by_one
 ├─ creative          fallback: engine, then single_draft
@@ -31,12 +31,11 @@ from actors.engines.workers import AgentWorker, SearchWorker
 from supervisors import ChildSpec, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from structlog.typing import FilteringBoundLogger
 
     from actors.engines.strategy import Strategy
-    from actors.models.endpoint import Endpoint
     from actors.models.leaseholder import Leaseholder
     from actors.protocol.stamps import Stamps
     from runtime import Ref, System
@@ -54,7 +53,6 @@ class EngineServices:
         system: the system that they run in.
         journal: where memories are kept.
         models: how models are reached.
-        endpoints: the models' endpoints, by name.
         stamps: where ids and times come from.
         counts: where what is measured of each is put.
         log: for operators.
@@ -63,7 +61,6 @@ class EngineServices:
     system: System
     journal: Ref[Any]
     models: ModelAccess
-    endpoints: Mapping[str, Endpoint]
     stamps: Stamps
     counts: dict[str, EngineCounts]
     log: FilteringBoundLogger
@@ -72,7 +69,13 @@ class EngineServices:
 def engine_chains(settings: Settings) -> tuple[tuple[str, ...], ...]:
     """The chains of models that the engines ask."""
     engines = settings.engines
-    return engines.parallel_mind.models, engines.creative.models, engines.creative.judge
+    return engines.parallel_mind.models, engines.creative.models, engines.creative.judge, *_embeddings_chain(settings)
+
+
+def _embeddings_chain(settings: Settings) -> tuple[tuple[str, ...], ...]:
+    """The chain of the model that makes vectors of meaning; none where it is a simulated one, which has no meaning."""
+    name = settings.engines.perfect_recall.embeddings_model
+    return () if name is None or settings.models[name].simulated else ((name,),)
 
 
 def engine_timeout(settings: Settings, engine: EngineName) -> float:
@@ -116,10 +119,12 @@ def _plan(
 def _recall(settings: Settings, services: EngineServices) -> EnginePlan:
     own = settings.engines.perfect_recall
     limits = MemoryLimits(own.memories, own.characters)
-    endpoint = None if own.embeddings_model is None else services.endpoints[own.embeddings_model]
+    embedding = _embeddings_chain(settings)
 
-    def lead(_: Leaseholder) -> Strategy:
-        embed = None if endpoint is None or endpoint.simulated else Embeddings(endpoint, services.log)
+    def lead(leases: Leaseholder) -> Strategy:
+        embed = None
+        for chain in embedding:
+            embed = Embeddings(services.models.chain(chain), chain[0], leases, services.models.rng)
         return PerfectRecall(services.journal, services.stamps, limits, embed)
 
     def scan(_: Leaseholder) -> Strategy:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET, UnsetType
 
+from actors.coordination.messages import AgentsKnown
 from actors.models.lease import GateStatus, ReadStatus
 from actors.storage.journal import StorageStatus, StorageTrouble
 from runtime import ActorError
+from understudy.coordination import COORDINATOR
 from understudy.http.sources import Check, RateLimits
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from runtime import System
 
 WITHIN: Final = 2.0
+REQUIRED: Final = frozenset({"storage", "agents"})
+"""Parts without which the daemon is not ready."""
+UNREAD: Final = Check("unavailable", "The agents are kept in storage.")
 
 
 class Readiness:
@@ -29,8 +34,9 @@ class Readiness:
         self._plan = plan
 
     async def checks(self) -> Mapping[str, Check]:
-        """The state of storage and of each model."""
-        found = {"storage": await self._storage()}
+        """The state of storage, of the agents and of each model."""
+        storage = await self._storage()
+        found = {"storage": storage, "agents": await self._agents() if storage.status == "ok" else UNREAD}
         for endpoint in self._plan.endpoints:
             found[f"model {endpoint.name}"] = await self._model(endpoint.name)
         return found
@@ -55,6 +61,14 @@ class Readiness:
         if trouble is not None:
             return Check("unavailable", "Storage is not available; see the log. It is tried again every second.")
         return Check("ok", "Storage works.")
+
+    async def _agents(self) -> Check:
+        """At the daemon's start this waits until they have been read: so who is told that it is ready finds them."""
+        try:
+            await self._ask(COORDINATOR, AgentsKnown())
+        except ActorError:
+            return Check("unavailable", "The agents could not be read yet.")
+        return Check("ok", "The agents are known.")
 
     async def _model(self, name: str) -> Check:
         try:

@@ -52,7 +52,7 @@ from actors.workflows.attempts import AttemptLimits
 from actors.workflows.run import RunServices
 from actors.workflows.runs import Runs
 from runtime import Mailbox, Watchdog
-from supervisors import ChildSpec, Policy, supervise
+from supervisors import ChildSpec, Intensity, Policy, supervise
 from understudy.coordination import COORDINATOR, CoordinationParts, coordination, coordination_children
 from understudy.engines import EngineServices, engine_chains, engine_children
 
@@ -103,20 +103,19 @@ def daemon_tree(settings: Settings, parts: Parts) -> ChildSpec:
     """The spec of the root."""
     daemon = parts.stamps.id()  # tells a run that its daemon has ended from one whose actor has crashed
     agents = _agents(settings, parts)
-    return supervise(
-        "root",
-        [
-            ChildSpec("storage", lambda: Journal(parts.open_storage), mailbox=Mailbox(65_536)),
-            ChildSpec("models", partial(_models, parts, models_plan(settings)), shutdown=FOREVER),
-            _engines(settings, parts, agents),
-            *_tools(settings, parts),
-            ChildSpec("users", partial(_users, settings, parts), mailbox=Mailbox(8192), shutdown=FOREVER),
-            ChildSpec("runs", partial(_runs, settings, parts, daemon, agents), mailbox=Mailbox(8192), shutdown=FOREVER),
-            _gateway(settings, parts),
-            _operations(settings, parts),
-            ChildSpec("watchdog", Watchdog),
-        ],
-    )
+    children = [
+        ChildSpec("storage", lambda: Journal(parts.open_storage), mailbox=Mailbox(65_536)),
+        ChildSpec("models", partial(_models, parts, models_plan(settings)), shutdown=FOREVER),
+        _engines(settings, parts, agents),
+        *_tools(settings, parts),
+        ChildSpec("users", partial(_users, settings, parts), mailbox=Mailbox(8192), shutdown=FOREVER),
+        ChildSpec("runs", partial(_runs, settings, parts, daemon, agents), mailbox=Mailbox(8192), shutdown=FOREVER),
+        _gateway(settings, parts),
+        _operations(settings, parts),
+        ChildSpec("watchdog", Watchdog),
+    ]
+    # Each fails on a budget of its own: three of them that fail once each are no reason to end the daemon.
+    return supervise("root", [attrs.evolve(child, budget=child.budget or Intensity()) for child in children])
 
 
 def _operations(settings: Settings, parts: Parts) -> ChildSpec:
@@ -167,7 +166,6 @@ def _engines(settings: Settings, parts: Parts, agents: AgentServices) -> ChildSp
             context_tokens=settings.calls.context_tokens,
             rng=parts.system.rng,
         ),
-        endpoints={endpoint.name: endpoint for endpoint in plan.endpoints},
         stamps=parts.stamps,
         counts=parts.counters.engines,
         log=parts.log,
@@ -237,7 +235,7 @@ def _runs(settings: Settings, parts: Parts, daemon: str, agents: AgentServices) 
         limits=AttemptLimits(crashes=settings.runs.attempts, cuts=settings.runs.interruptions),
         coordinator=_ref(parts, COORDINATOR),
     )
-    return Runs(lambda: services, services.journal, settings.log.seconds, artifacts(settings))
+    return Runs(services, settings.log.seconds, artifacts(settings))
 
 
 def artifacts(settings: Settings) -> Artifacts:
@@ -263,6 +261,7 @@ def _box(settings: Settings, parts: Parts) -> ToolBox:
         artifacts=artifacts(settings),
         memory=Memory(_ref(parts, path_of(EngineName.PERFECT_RECALL))),
         log=parts.log,
+        counts=parts.counters.tools,
         sources={
             name: McpTools(_ref(parts, f"/tools/{name}"), name, server.timeout) for name, server in settings.mcp.items()
         },

@@ -17,10 +17,11 @@ import attrs
 
 from actors.coordination.agents import DefinedAgents
 from actors.coordination.board import Board, Place
-from actors.coordination.figures import Figures, view
+from actors.coordination.figures import AllFigures, view
 from actors.coordination.leases import Leases
 from actors.coordination.messages import (
     Acquire,
+    AgentsKnown,
     DefineAgent,
     Granted,
     Heard,
@@ -31,6 +32,7 @@ from actors.coordination.messages import (
     RegisterWorker,
     Release,
     RemoveAgent,
+    Report,
     UnregisterWorker,
 )
 from actors.coordination.workers import Workers
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from actors.agents.definitions import AgentDefinition
+    from actors.coordination.board import Grant
     from actors.coordination.counts import CoordinationCounts
     from actors.coordination.roster import Roster
     from actors.protocol.channel_events import AgentView
@@ -83,7 +86,7 @@ class Coordinator(Actor):
         self.leases = Leases(self)
         self._workers = Workers(self)
         self._defined = DefinedAgents(self)
-        self._figures: dict[str, Figures] = {}
+        self._figures = AllFigures()
 
     async def started(self) -> None:
         self._channels = Channels(self.system, self.services.stamps)
@@ -103,6 +106,9 @@ class Coordinator(Actor):
                 self.leases.acquire(message)
             case Release():
                 self._release(message)
+            case Report(agent_id):
+                if self.board.place(agent_id) is not None:
+                    self._figures.ended(message, self._timestamp())
             case Hold():
                 self._hold(message)
             case Offer(lease_id, event):
@@ -119,9 +125,11 @@ class Coordinator(Actor):
             case Heard(worker):
                 self._workers.heard(worker)
             case DefineAgent(definition):
-                return self._defined.define(definition)
+                self._defined.define(definition)
             case RemoveAgent(agent_id):
                 return self._remove(agent_id)
+            case AgentsKnown():
+                self._defined.when_known(lambda reply: reply.answer(True))
             case ListAgents(user, operator):
                 return self._list(user, operator=operator)
             case Replied():
@@ -141,10 +149,8 @@ class Coordinator(Actor):
     def _release(self, message: Release) -> None:
         agent_id = self.board.agent_of(message.lease_id)
         lease = self.leases.release(message)
-        if agent_id is not None:
-            self.figures(agent_id).ended(message, self.timestamp())
-            if message.silent:
-                self._workers.silent(agent_id)
+        if agent_id is not None and message.silent:
+            self._workers.silent(agent_id)
         self.leases.free(message.lease_id)
         if agent_id is not None and lease is not None:
             self.publish(agent_id, lease.claim.user)
@@ -164,10 +170,11 @@ class Coordinator(Actor):
 
     def _remove(self, agent_id: str) -> object:
         if self.services.roster.by_agent(agent_id) is None:
-            return self._defined.remove(agent_id)
+            self._defined.remove(agent_id)
+            return None
         seen = self.see(agent_id)
         self._workers.remove(agent_id)
-        self._figures.pop(agent_id, None)
+        self._figures.forget(agent_id)
         return seen
 
     def granted(self, lease_id: str, agent_id: str) -> Granted:
@@ -181,15 +188,15 @@ class Coordinator(Actor):
 
     # --- how they are seen
 
-    def figures(self, agent_id: str) -> Figures:
-        """What this agent has done."""
-        return self._figures.setdefault(agent_id, Figures())
+    def begun(self, grant: Grant) -> None:
+        """An agent has been given something."""
+        self._figures.begun(grant.agent_id, grant.claim.user, self._timestamp())
 
-    def timestamp(self) -> str:
+    def _timestamp(self) -> str:
         return self.services.stamps.stamp().timestamp
 
-    def see(self, agent_id: str) -> AgentView | None:
-        """The agent as it is now, if it is here."""
+    def see(self, agent_id: str, user: str | None = None) -> AgentView | None:
+        """The agent as it is now, if it is here: as this user may see it, or None: as operators do."""
         place = self.board.place(agent_id)
         if place is None:
             return None
@@ -201,15 +208,18 @@ class Coordinator(Actor):
             definition = self._defined.get(agent_id)
             assert definition is not None
             name, role, offline = definition.name, definition.role, False
-        return view(place, name, role, self.figures(agent_id), offline=offline)
+        only = user if place.owner is None else None  # all that one does who is one user's is that user's
+        return view(place, name, role, self._figures.of(agent_id, only), offline=offline, only=only)
 
     def publish(self, agent_id: str, owner: str) -> None:
-        """Tell `owner`, and operators, how the agent stands."""
-        self._channels.agent_status(owner, self.see(agent_id))
+        """Tell `owner`, and operators, how the agent stands: of one that is everybody's, `owner` hears of its work for
+        `owner`."""
+        self._channels.agent_status(owner, self.see(agent_id, owner), whole=self.see(agent_id))
 
     def _list(self, user: str, *, operator: bool) -> tuple[AgentView, ...]:
         may_see = [place for place in self.board.places() if operator or place.owner in {None, user}]
-        return tuple(seen for place in may_see if (seen := self.see(place.agent_id)) is not None)
+        only = None if operator else user
+        return tuple(seen for place in may_see if (seen := self.see(place.agent_id, only)) is not None)
 
     def _count_agents(self) -> dict[str, int]:
         seen = [self.see(place.agent_id) for place in self.board.places()]

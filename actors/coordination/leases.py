@@ -115,7 +115,7 @@ class Leases:
     def give(self, grants: list[Grant]) -> None:
         """Tell of what was granted."""
         for grant in grants:
-            self._coordinator.figures(grant.agent_id).begun(self._coordinator.timestamp())
+            self._coordinator.begun(grant)
             self._answer(self._leases[grant.claim.lease_id], grant.agent_id)
             self._coordinator.publish(grant.agent_id, grant.claim.user)
 

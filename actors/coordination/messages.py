@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -12,6 +12,8 @@ from actors.coordination.roster import Worker
 from actors.protocol.events import Event
 from actors.storage.interface import KeepReply
 from runtime import Ref
+
+Outcome: TypeAlias = Literal["completed", "failed"]
 
 # --- slots
 
@@ -50,16 +52,29 @@ class Granted:
 class Release:
     """To the coordinator: the slot, or the place in the queue, is not wanted any more.
 
-    Attributes:
-        outcome: how the work came out, for the agent's figures; None where it did not come to that.
-        milliseconds: that it took.
-        silent: a worker has let a deadline pass without a word.
+    `silent`: a worker has let a deadline pass without a word.
     """
 
     lease_id: str
-    outcome: Literal["completed", "failed"] | None = None
-    milliseconds: float = 0.0
     silent: bool = False
+
+
+@attrs.frozen
+class Report:
+    """To the coordinator: what an agent did came out so. It is for the agent's figures, and for nothing else.
+
+    It is told when that is known. The slot is given back by itself, when the agent has stopped; where its holder ends
+    before, nobody gives it back, and what was done has been counted all the same.
+
+    Attributes:
+        user: for whom it was done.
+        milliseconds: that it took.
+    """
+
+    agent_id: str
+    user: str
+    outcome: Outcome
+    milliseconds: float = 0.0
 
 
 @attrs.frozen
@@ -151,24 +166,19 @@ class RemoveAgent:
 
 
 @attrs.frozen
+class AgentsKnown:
+    """Answered True as soon as it is known which agents operators have defined; refused where that takes too long."""
+
+
+@attrs.frozen
 class ListAgents:
-    """Answered with the `AgentView`s that this user may see: `operator`s see all."""
+    """Answered with the `AgentView`s that this user may see: `operator`s see all, and all of it."""
 
     user: str
     operator: bool = False
 
 
 # --- tasks
-
-
-@attrs.frozen
-class StartTask:
-    """To the tasks' supervisor: have the actor of an accepted task running. Answered with its address; repeating is
-    fine. `close`: its actor has failed too often; end the task as failed."""
-
-    user: str
-    task_id: str
-    close: bool = False
 
 
 @attrs.frozen

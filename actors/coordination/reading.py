@@ -1,7 +1,4 @@
-"""Queries of tasks, and how those are forgotten that ended longer ago than results are kept.
-
-An index of ended tasks by time, written in the commit that ends a task, makes a sweep short, as with runs.
-"""
+"""Queries of tasks, and what is forgotten with one."""
 
 from __future__ import annotations
 
@@ -10,15 +7,13 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from actors.coordination.record import OPEN_TASKS, TASK_KEYS, TASKS, task_key, tasks_of
-from actors.storage.interface import DeleteState, PutState, Record
+from actors.storage.interface import DeleteState
 
 if TYPE_CHECKING:
-    from actors.storage.interface import Storage
+    from actors.storage.interface import Effect, Storage
 
 ENDED_TASKS: Final = "ended_task"
 """Space of tasks that have ended: MILLISECONDS/USER/TASK -> nothing."""
-AT_ONCE: Final = 100
-"""Tasks that one sweep forgets at most, so that it never holds up the others for long."""
 
 
 @attrs.frozen
@@ -60,31 +55,6 @@ class ReadTasks:
         return [value for value in found if value is not None]
 
 
-@attrs.frozen
-class EndedTasks:
-    """The oldest tasks, at most `AT_ONCE`, that ended before a time in seconds since 1970: as keys of the index."""
-
-    before: float
-
-    def run(self, storage: Storage) -> list[str]:
-        until = _digits(self.before)
-        return [key for key, _ in storage.list_state(ENDED_TASKS, limit=AT_ONCE) if key < until]
-
-
-def note_end(key: str, now: float) -> PutState:
-    """To be committed with the end of the task that is kept under `key`; `now` in seconds since 1970."""
-    return PutState(ENDED_TASKS, f"{_digits(now)}/{key}", b"")
-
-
-def forgetting(ended: list[str], change_id: str) -> Record:
-    """The change that forgets these tasks, given as keys of the index."""
-    effects = []
-    for entry in ended:
-        key = entry.partition("/")[2]
-        task_id = key.rpartition("/")[2]
-        effects += [DeleteState(TASKS, key), DeleteState(TASK_KEYS, task_id), DeleteState(ENDED_TASKS, entry)]
-    return Record(change_id, None, (), tuple(effects))
-
-
-def _digits(time: float) -> str:
-    return f"{max(0, int(time * 1000)):015d}"
+def forget_task(key: str) -> tuple[Effect, ...]:
+    """What forgets the record that is kept under `key`."""
+    return DeleteState(TASKS, key), DeleteState(TASK_KEYS, key.rpartition("/")[2])

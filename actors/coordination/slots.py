@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from actors.coordination.messages import Acquire, Granted, Hold, Offer, Release, Revoked
+from actors.coordination.messages import Acquire, Granted, Hold, Offer, Release, Report, Revoked
 from actors.users.messages import Later
 from runtime import Ended, Restarted, TimedOut
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actors.coordination.board import Claim
+    from actors.coordination.messages import Outcome
     from actors.protocol.events import Event
     from runtime import Actor, Ref, Replied
 
@@ -51,11 +52,17 @@ class Slots:
         self._wanted[claim.lease_id] = claim
         self._ask(claim, granted)
 
-    def release(self, lease_id: str, **how: Any) -> None:
-        """Give back a slot, or give up wanting one; `how` as `Release` has it. What is neither is no harm."""
+    def report(self, lease_id: str, outcome: Outcome, milliseconds: float = 0.0) -> None:
+        """Say how it came out what was done in a slot that is held. A coordinator that is gone misses it."""
+        held = self._held.get(lease_id)
+        if held is not None:
+            self._coordinator.tell(Report(held.granted.agent_id, held.claim.user, outcome, milliseconds))
+
+    def release(self, lease_id: str, *, silent: bool = False) -> None:
+        """Give back a slot, or give up wanting one; `silent` as `Release` has it. What is neither is no harm."""
         self._held.pop(lease_id, None)
         self._wanted.pop(lease_id, None)
-        self._tell(Release(lease_id, **how))
+        self._tell(Release(lease_id, silent))
 
     def offer(self, lease_id: str, event: Event) -> None:
         """Have the worker whose slot this is told."""

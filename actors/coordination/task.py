@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors.coordination import record as records
 from actors.coordination.board import Claim
+from actors.coordination.child_agents import NOT_ANY_MORE, ChildAgents
 from actors.coordination.judging import Verdict, engine_outcome, judge
-from actors.coordination.messages import CancelTask, Granted, Revoked, StartTask, UpdateTask
+from actors.coordination.messages import CancelTask, Granted, Revoked, UpdateTask
 from actors.coordination.record import Outcome, TaskRecord, decode_task, failure, task_key, view
 from actors.coordination.slots import Slots
 from actors.coordination.task_log import TaskLog
-from actors.coordination.working import EngineWork, child_name, local_work, outcome_of
+from actors.coordination.working import STEP, EngineWork, child_name, local_work, outcome_of
 from actors.engines.messages import EngineProgress
 from actors.operations.channels import Channels
 from actors.protocol.catalogue import Failure
@@ -29,13 +30,15 @@ from actors.protocol.task_events import TaskStatus, task_assigned
 from actors.storage.journal import GetState
 from actors.users.messages import CommandError, Later
 from actors.users.producer import Producer
-from actors.workflows.messages import Answered, GaveNoAnswer, StartChildAgent
+from actors.workflows.messages import Answered, GaveNoAnswer, StartChildAgent, UsedTool
 from runtime import ChildEnded, Ended, Host, Refused, Replied, Restarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actors.coordination.messages import Outcome as CameOut
     from actors.coordination.task_services import TaskServices
+    from actors.durable.supervisor import TakeUp
     from runtime import Ref, ReplyTo
 
 READ_WITHIN: Final = 30.0
@@ -44,7 +47,6 @@ STOP_WITHIN: Final = 5.0
 SAY_EVERY: Final = 1.0
 """Seconds between two events that say only how far a task is."""
 AGAIN: Final = "The task waits to be begun again."
-NO_CHILDREN: Final = "A task has one agent; there are no others to be started. Do it yourself."
 
 
 class Task(Host):
@@ -55,11 +57,12 @@ class Task(Host):
         services: whom it talks to.
     """
 
-    def __init__(self, order: StartTask, services: TaskServices) -> None:
+    def __init__(self, order: TakeUp, services: TaskServices) -> None:
         self._order = order
         self._services = services
         self._producer = Producer(self, services.users, order.user, emptied=self._all_committed, lost=_nothing)
         self._slots = Slots(self, services.coordinator)
+        self._child_agents = ChildAgents(self, services.agents, services.limits.attempts, self._progress)
         self._log: TaskLog | None = None
         self._early: list[tuple[UpdateTask | CancelTask, ReplyTo]] = []
         """Those that came before the record was read."""
@@ -79,14 +82,16 @@ class Task(Host):
 
     async def receive(self, message: Any) -> object:
         match message:
-            case Answered(attempt=attempt) | GaveNoAnswer(attempt=attempt):
-                if self._working(attempt):
+            case Answered() | GaveNoAnswer():
+                if not self._child_agents.answered(message) and self._working(message.attempt):
                     self._conclude(outcome_of(message))
                 return True
+            case StartChildAgent():
+                return self._child_agents.start(message, self.record) if self._at_work else Refused(NOT_ANY_MORE)
+            case UsedTool(step=step, tool_call_id=call):
+                self._child_agents.stop_of(step, call)
             case UpdateTask() | CancelTask():
                 self._ordered(message)
-            case StartChildAgent():
-                return Refused(NO_CHILDREN)
             case Replied():
                 message.tag(message)
             case Later(call):
@@ -115,7 +120,7 @@ class Task(Host):
     # --- beginning
 
     def _read(self) -> None:
-        query = GetState(records.TASKS, task_key(self._order.user, self._order.task_id))
+        query = GetState(records.TASKS, task_key(self._order.user, self._order.record_id))
         self.request(self._services.journal, query, READ_WITHIN, tag=self._was_read)
 
     def _was_read(self, replied: Replied) -> None:
@@ -188,12 +193,14 @@ class Task(Host):
 
     # --- working
 
+    @property
+    def _at_work(self) -> bool:
+        """Whether an attempt is open, and its end not known yet."""
+        return self._log is not None and self.record.open and self.record.reported is None
+
     def _working(self, attempt: int) -> bool:
-        """Whether this attempt is the open one, and its end not known yet."""
-        if self._log is None:
-            return False
-        record = self.record
-        return record.open and record.reported is None and record.attempt == attempt
+        """Whether it is this one."""
+        return self._at_work and self.record.attempt == attempt
 
     def _begin(self, agent_id: str, granted: Granted | None) -> None:
         self.cancel_timer("unclaimed")
@@ -255,6 +262,8 @@ class Task(Host):
             self._conclude(failure(Failure.WORKER_LOST, retry=True))
 
     def _child_ended(self, name: str) -> None:
+        if self._child_agents.gone(name):
+            return
         release = self._lingering.pop(name, None)
         if release is not None:
             release()
@@ -288,16 +297,17 @@ class Task(Host):
         for timer in ("overdue", "engine", "unclaimed"):
             self.cancel_timer(timer)
         self._launch = None
+        self._child_agents.stop_of(STEP)
         if self._engine is not None:
             self._engine.cancel()
             self._engine = None
         lease_id, self._lease_id = self._lease_id, None
         if lease_id is None:
             return
-        release = partial(self._slots.release, lease_id)
         if self.record.open and outcome is not None:
-            milliseconds = (self.now() - self._began) * 1000
-            release = partial(release, outcome=outcome.status.value, milliseconds=milliseconds, silent=silent)
+            came_out: CameOut = "completed" if outcome.status is TaskStatus.COMPLETED else "failed"
+            self._slots.report(lease_id, came_out, (self.now() - self._began) * 1000)
+        release = partial(self._slots.release, lease_id, silent=silent)
         child = child_name(self.record)
         if self.child(child) is None:
             release()

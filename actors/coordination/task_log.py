@@ -8,7 +8,8 @@ import attrs
 import msgspec
 
 from actors.coordination import record as records
-from actors.coordination.reading import note_end
+from actors.coordination.reading import ENDED_TASKS
+from actors.durable.retention import note_end
 from actors.protocol.events import caused_by
 from actors.protocol.task_events import task_status
 from actors.storage.interface import DeleteState, Effect, PutState
@@ -47,7 +48,7 @@ class TaskLog:
         """The last that is said."""
         now = self._stamps.wall()
         self.record = records.ended(self.record, outcome, self._stamps.stamp().timestamp, now)
-        self.stands(DeleteState(records.OPEN_TASKS, self._key), note_end(self._key, now))
+        self.stands(DeleteState(records.OPEN_TASKS, self._key), note_end(ENDED_TASKS, self._key, now))
 
     def report(self, verdict: Verdict, update: UpdateTask, kept: Callable[[], None]) -> None:
         """What a worker has said is kept, with the reply to it; then `kept` is called."""

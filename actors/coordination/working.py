@@ -37,7 +37,12 @@ def local_work(task: Ref[Any], record: TaskRecord, definition: AgentDefinition, 
         mission="",
         brief=brief_of(record),
     )
-    return Spec(child_name(record), lambda: AgentStep(situation, definition, (), services))
+    return agent_at_work(child_name(record), situation, definition, services)
+
+
+def agent_at_work(name: str, situation: Situation, definition: AgentDefinition, services: AgentServices) -> Spec:
+    """An agent's actor. It is told of nothing earlier: a task has one step."""
+    return Spec(name, lambda: AgentStep(situation, definition, (), services))
 
 
 def child_name(record: TaskRecord) -> str:

@@ -84,10 +84,11 @@ class ModelAccess:
     rng: Random
 
 
-class _Silent:
+class Silent:
     """Nobody listens to an engine's calls."""
 
     def text(self, piece: str) -> None: ...
+    def caught_up(self) -> None: ...
     def model(self, name: str) -> None: ...
     def retrying(self, facts: FailureFacts, delay: float) -> None: ...
     def fell_over(self, from_target: str, to: str | None, facts: FailureFacts | None) -> None: ...
@@ -123,7 +124,7 @@ class ModelAsker:
         limits = attrs.evolve(access.limits, total=min(access.limits.total, left))
         chain = access.chain(agent.models)
         try:
-            result = await complete(chain, self._leases, call, limits=limits, observer=_Silent(), rng=access.rng)
+            result = await complete(chain, self._leases, call, limits=limits, observer=Silent(), rng=access.rng)
         except CallFailed as failed:
             return Reply(None, failure=Failure(failed.facts.kind))
         if result.text is None:

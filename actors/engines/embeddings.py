@@ -1,64 +1,138 @@
 """Vectors of meaning through a provider's embeddings: an option, and never what a memory depends on.
 
-Where the provider does not answer, a memory is stored, or looked for, without a vector: by its words it is found.
+A request goes the way of every other to this provider: through the chain of its endpoint, with a lease of the gate,
+within the endpoint's limits, and its ledger hears how it went. So three failures in a row, or a Retry-After, keep the
+memories away from it without delay, until the gate's own probe comes back.
+
+Where there is no vector to be had, a memory is stored, or looked for, without one: by its words it is found. That is
+why nothing is tried again here, and why nobody stands in line for long.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import time
+from typing import TYPE_CHECKING, Any, Final
 
-import openai
+import attrs
 import trio
 
+from actors.engines.asking import Silent
 from actors.engines.ranking import pack
 from actors.engines.recall import Vector
-from actors.models.client import build_client, close_client
+from actors.models.acquisition import Acquisition
+from actors.models.failure import AnswerBroken, classify, expired, headers_of, transport_errors
+from actors.models.lease import Acquire, Settle
+from actors.models.next_move import Retry, Standing, next_move
+from actors.models.provider_limits import parse_provider_limits
+from actors.models.tokens import estimate_tokens
+from supervisors import Outcome
 
 if TYPE_CHECKING:
-    import httpx2
-    from structlog.typing import FilteringBoundLogger
+    from random import Random
 
-    from actors.models.endpoint import Endpoint
+    import openai
 
+    from actors.models.lease import Lease
+    from actors.models.leaseholder import Leaseholder
+    from runtime import Ref
+
+PATIENCE: Final = 2.0
+"""Seconds of waiting for a lease."""
 WITHIN: Final = 5.0
+"""Seconds that the provider has."""
 LONGEST: Final = 8_000
 """Characters of a text that are sent: models take some eight thousand tokens, and a head says what a text is about."""
-REST: Final = 30.0
-"""Seconds for which a provider that has failed is left alone: each memory would pay for it otherwise."""
 
 
 class Embeddings:
     """Makes vectors with one endpoint, which must not be a simulated one.
 
     Args:
-        endpoint: its `model` is an embeddings model.
-        log: for failures.
-        transport: replaces the network, for tests.
+        chain: the address of the chain that holds this endpoint alone.
+        endpoint: its name.
+        leases: where leases are held.
+        rng: for jitter.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, log: FilteringBoundLogger, *, transport: httpx2.AsyncBaseTransport | None = None
-    ) -> None:
-        self._model = endpoint.model
-        self._client = build_client(endpoint, transport=transport)
-        self._log = log
-        self._rests_until = float("-inf")
+    def __init__(self, chain: Ref[Any], endpoint: str, leases: Leaseholder, rng: Random) -> None:
+        self._chain = chain
+        self._models = (endpoint,)
+        self._leases = leases
+        self._rng = rng
 
-    async def __call__(self, text: str) -> Vector | None:
-        """The vector of a text; None where there is none to be had within 5 s. Cancellation closes the call."""
-        if trio.current_time() < self._rests_until:
-            return None
+    async def __call__(self, text: str, user: str) -> Vector | None:
+        """The vector of a text, for this user; None where there is none to be had within 7 s.
+
+        Cancellation closes the request, and gives the lease back.
+        """
+        head = text[:LONGEST].encode("utf-8", "replace").decode()
+        question = Acquire(
+            self._leases.ref,
+            self._models,
+            estimate_tokens(head),
+            0,
+            user,
+            "",
+            trio.current_time() + PATIENCE + WITHIN,
+            patience=PATIENCE,
+            key=self._leases.next_key(),
+        )
+        lease = None
+        with trio.move_on_after(PATIENCE):
+            lease = await Acquisition(self._chain, self._leases, question, Silent(), self._rng).through_chain(None)
+        return None if lease is None else await self._ask(lease, head)
+
+    async def _ask(self, lease: Lease, text: str) -> Vector | None:
+        self._leases.take(lease)
+        settlement = Settle(lease, Outcome.CANCELLED, sent=not lease.resources.retired)
         try:
-            with trio.fail_after(WITHIN):
-                answer = await self._client.embeddings.create(
-                    model=self._model, input=text[:LONGEST], encoding_format="float"
-                )
-            return Vector(self._model, pack(answer.data[0].embedding))
-        except (openai.OpenAIError, trio.TooSlowError, ValueError, TypeError, IndexError, AttributeError) as error:
-            # The last four: an answer of another shape. The library checks none.
-            self._rests_until = trio.current_time() + REST
-            self._log.warning("no embeddings", model=self._model, cause=f"{type(error).__name__}: {error}"[:300])
-            return None
+            if lease.resources.retired:  # since it was granted
+                return None
+            async with lease.resources.in_use() as client:
+                settlement, vector = await _answer(lease, client, text)
+            return vector
+        finally:
+            self._leases.settle(settlement)
 
-    async def close(self) -> None:
-        await close_client(self._client)
+
+async def _answer(lease: Lease, client: openai.AsyncOpenAI, text: str) -> tuple[Settle, Vector | None]:
+    """One request: how it is to be settled, and the vector."""
+    model = lease.resources.endpoint.model
+    settlement = Settle(lease, Outcome.SUCCESS)
+    try:
+        with trio.fail_after(WITHIN):
+            raw = await client.embeddings.with_raw_response.create(model=model, input=text, encoding_format="float")
+            settlement = attrs.evolve(settlement, provider_limits=parse_provider_limits(raw.headers))
+            packed, tokens = _read(raw.parse())
+        return attrs.evolve(settlement, tokens_used=tokens), Vector(model, packed)
+    except transport_errors(ValueError, trio.TooSlowError) as error:
+        return _failed(settlement, error, client.api_key), None
+
+
+def _read(answer: Any) -> tuple[bytes, int | None]:
+    """The vector, and what it cost. The library checks the shape of neither."""
+    try:
+        packed = pack(answer.data[0].embedding)
+        tokens = getattr(answer.usage, "total_tokens", None)
+    except (TypeError, ValueError, IndexError, AttributeError):
+        raise AnswerBroken("malformed", "there is no vector in the answer") from None
+    return packed, tokens if isinstance(tokens, int) else None
+
+
+def _failed(settlement: Settle, error: Exception, key: str) -> Settle:
+    if isinstance(error, trio.TooSlowError):
+        facts = expired("total", WITHIN)
+    else:
+        facts = classify(error, wall_time=time.time(), secrets=(key,))
+    headers = headers_of(error)
+    if headers is not None:
+        settlement = attrs.evolve(settlement, provider_limits=parse_provider_limits(headers))
+    move = next_move(Standing(1, 1, counted=False, left=0.0), facts, delay=0.0, affordable=False)
+    assert not isinstance(move, Retry)  # it was the only attempt
+    return attrs.evolve(
+        settlement,
+        outcome=move.outcome,
+        tokens_used=None if facts.kind == "timeout" else 0,
+        park_until=None if facts.park_for is None else trio.current_time() + facts.park_for,
+        facts=facts,
+    )

@@ -39,7 +39,10 @@ ASIDE: Final = 0.1
 TELL_AGAIN: Final = 5.0
 """Seconds after which the state is told again though it is the same, to those who came meanwhile."""
 MAILBOX: Final = Mailbox(4096)
-BUDGET: Final = Intensity(5, 60.0)
+BUDGET: Final = Intensity(10_000, 60.0)
+"""Of an engine's address: more than restarts that wait longer and longer can use up. An engine is never given up: its
+siblings would be started anew with it, and the coordinator and the tasks are among them. It stays away instead, up to
+half a minute at a time, until it holds."""
 
 
 @attrs.frozen

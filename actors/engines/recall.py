@@ -74,9 +74,7 @@ class Vector:
 class Embed(Protocol):
     """Makes vectors of meaning; None where it cannot now."""
 
-    async def __call__(self, text: str) -> Vector | None: ...
-
-    async def close(self) -> None: ...
+    async def __call__(self, text: str, user: str) -> Vector | None: ...
 
 
 @attrs.frozen
@@ -155,7 +153,7 @@ class MemoryKeeper:
         order, _ = read_order(execute.parameters, execute.description, self._limits)
         match order.action:
             case "remember":
-                return await self._remember(execute, order, await self._meaning(order.content))
+                return await self._remember(execute, order, await self._meaning(order.content, execute.user))
             case "rate":
                 marks = MarkMemories(execute.user, order.memory_ids, self._stamps.wall(), order.success)
                 return Outcome({"memories": await self._ask(marks)})
@@ -167,9 +165,9 @@ class MemoryKeeper:
     async def _recall(self, execute: Execute, order: MemoryOrder) -> Outcome:
         raise NotImplementedError
 
-    async def _meaning(self, text: str) -> Vector | None:
-        """The vector of a text, where vectors are made."""
-        del text
+    async def _meaning(self, text: str, user: str) -> Vector | None:
+        """The vector of a text of this user, where vectors are made."""
+        del text, user
         return None
 
     async def _remember(self, execute: Execute, order: MemoryOrder, meaning: Vector | None) -> Outcome:
@@ -202,16 +200,12 @@ class PerfectRecall(MemoryKeeper):
         super().__init__(journal, stamps, limits)
         self._embed = embed
 
-    async def close(self) -> None:
-        if self._embed is not None:
-            await self._embed.close()
-
-    async def _meaning(self, text: str) -> Vector | None:
-        return None if self._embed is None else await self._embed(text)
+    async def _meaning(self, text: str, user: str) -> Vector | None:
+        return None if self._embed is None else await self._embed(text, user)
 
     async def _recall(self, execute: Execute, order: MemoryOrder) -> Outcome:
         words = bool(words_of(order.query))
-        meaning = await self._meaning(order.query) if words else None
+        meaning = await self._meaning(order.query, execute.user) if words else None
         recent = ALIKE if meaning is not None else 0 if words else order.limit
         matches: Matches = await self._ask(SearchMemory(execute.user, order.query, order.only, recent))
         like = None

@@ -101,9 +101,12 @@ class Channels:
         """Whether anybody hears all of this channel."""
         return self._system.topics.subscribers(Topic(channel, None)) > 0
 
-    def agent_status(self, owner: str, agent: AgentView | None) -> int:
-        """An agent at work for `owner` has come to another state; None: none has."""
-        return 0 if agent is None else self._publish(Channel.AGENT_STATUS, owner, agent)
+    def agent_status(self, owner: str, agent: AgentView | None, *, whole: AgentView | None = None) -> int:
+        """An agent at work for `owner` has come to another state; None: none has.
+
+        `whole`: the same with what it does for others, for those who hear all; None: there is no more to say.
+        """
+        return 0 if agent is None else self._publish(Channel.AGENT_STATUS, owner, agent, whole)
 
     def task_completion(self, owner: str, task: TaskView) -> int:
         """A task of `owner` has ended."""
@@ -121,13 +124,21 @@ class Channels:
         """An alert was raised or resolved."""
         return self._publish(Channel.SYSTEM_ALERTS, None, alert)
 
-    def _publish(self, channel: Channel, owner: str | None, payload: Payload) -> int:
+    def _publish(self, channel: Channel, owner: str | None, payload: Payload, whole: Payload | None = None) -> int:
+        """`payload` to `owner`, or, where that is None, to all; `whole` in its place to those who hear everything."""
         topics = self._system.topics
-        whole = Topic(channel, None)
-        both = (whole,) if owner is None else (whole, Topic(channel, owner))
-        wanted = [topic for topic in both if topics.subscribers(topic)]
-        if not wanted:
-            return 0
+        to_all, to_owner = Topic(channel, None), None if owner is None else Topic(channel, owner)
+        message: Published | None = None
+        accepted = 0
+        if topics.subscribers(to_all):
+            message = self._message(channel, owner, payload if whole is None else whole)
+            accepted += topics.publish(to_all, message)
+        if to_owner is not None and topics.subscribers(to_owner):
+            if message is None or whole is not None:
+                message = self._message(channel, owner, payload)
+            accepted += topics.publish(to_owner, message)
+        return accepted
+
+    def _message(self, channel: Channel, owner: str | None, payload: Payload) -> Published:
         event = channel_event(self._stamps.stamp(), channel, payload)
-        message = Published(channel, owner, encode(event), event)
-        return sum(topics.publish(topic, message) for topic in wanted)
+        return Published(channel, owner, encode(event), event)

@@ -15,6 +15,7 @@ import attrs
 
 from actors.coordination.counts import CoordinationCounts
 from actors.engines.counts import EngineCounts
+from actors.tools.counts import ToolCounts
 
 OTHER = "other"
 
@@ -54,6 +55,7 @@ class DaemonCounters:
         loop_blocks: times that the loop did not turn for long.
         engines: what each engine has done, by its name.
         coordination: tasks, and who waits for an agent.
+        tools: how calls of tools ended.
     """
 
     isolation_violations: int = 0
@@ -89,6 +91,7 @@ class DaemonCounters:
 
     engines: dict[str, EngineCounts] = attrs.field(factory=dict)
     coordination: CoordinationCounts = attrs.field(factory=CoordinationCounts)
+    tools: ToolCounts = attrs.field(factory=ToolCounts)
 
     @property
     def connections_open(self) -> int:

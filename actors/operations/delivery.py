@@ -81,18 +81,18 @@ class Delivery:
 
 def take_delivery(system: System, *, after: str = "", most: int, only: str | None = None) -> Delivery:
     """How the first `most` users behind `after` stand, or the user `only`."""
-    wires: dict[str, dict[str, Wire]] = {}
+    contexts = {context.user: context for context in _actors(system, (USERS,), UserContext)}
+    users = tuple(sorted(user for user in contexts if only is None or user == only))
+    wires: dict[str, dict[str, Wire]] = {user: {} for user in [user for user in users if user > after][:most]}
     queued = 0
     for connection in _actors(system, CONNECTIONS, Connection):
         about = connection.inspect()
         queued += about["outbound_bytes"]
-        if about["user"] is not None:
-            wire = Wire(connection.ref.path.rpartition("/")[2], about["events_sent"], about["outbound_bytes"])
-            wires.setdefault(about["user"], {})[connection.ref.path] = wire
-    contexts = {context.user: context for context in _actors(system, (USERS,), UserContext)}
-    users = tuple(sorted(user for user in contexts if only is None or user == only))
-    chosen = [user for user in users if user > after][:most]
-    return Delivery(users, tuple(_user(contexts[user], wires.get(user, {})) for user in chosen), queued)
+        if about["user"] in wires:
+            path = connection.ref.path
+            wire = Wire(path.rpartition("/")[2], about["events_sent"], about["outbound_bytes"])
+            wires[about["user"]][path] = wire
+    return Delivery(users, tuple(_user(contexts[user], its) for user, its in wires.items()), queued)
 
 
 def _user(context: UserContext, wires: dict[str, Wire]) -> UserDelivery:

@@ -22,12 +22,13 @@ from actors.coordination.counts import TASK_COUNTS
 from actors.operations.census import Census, take_census, take_census_in_turns
 from actors.operations.counters import OTHER, DaemonCounters
 from actors.operations.pauses import BOUNDS, Pauses, watch_pauses
+from actors.operations.tool_metrics import of_tools
 from actors.protocol.channel_events import AgentState
 from actors.protocol.codes import CLOSES, GOING_AWAY, NORMAL, ErrorCode
 from actors.protocol.commands import KNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
@@ -70,12 +71,16 @@ class Metrics:
         system: whose tree is counted.
         counters: what the daemon counts itself.
         pauses: of the garbage collector.
+        lost_lines: how many lines of the log were not written.
     """
 
-    def __init__(self, system: System, counters: DaemonCounters, pauses: Pauses) -> None:
+    def __init__(
+        self, system: System, counters: DaemonCounters, pauses: Pauses, lost_lines: Callable[[], int] = lambda: 0
+    ) -> None:
         self._system = system
         self._counters = counters
         self._pauses = pauses
+        self._lost_lines = lost_lines
         self._told: dict[tuple[str, str], int] = {}
         self._taken: Census | None = None
         self.registry = CollectorRegistry()
@@ -106,8 +111,12 @@ class Metrics:
         yield from _of_kernel(self._system)
         yield from _of_daemon(self._counters)
         yield _of_pauses(self._pauses)
+        yield CounterMetricFamily(
+            "understudy_log_lines_lost", "Lines of the log that were not written.", self._lost_lines()
+        )
         yield from _of_engines(self._counters.engines)
         yield from _of_coordination(self._counters.coordination)
+        yield from of_tools(self._counters.tools)
 
     def _let_none_fall(self, census: Census) -> None:
         """Tell of no count less than was told before, for Prometheus would take it for a restart of the daemon.
@@ -122,10 +131,12 @@ class Metrics:
 
 
 @contextmanager
-def open_metrics(system: System, counters: DaemonCounters) -> Iterator[Metrics]:
+def open_metrics(
+    system: System, counters: DaemonCounters, lost_lines: Callable[[], int] = lambda: 0
+) -> Iterator[Metrics]:
     """The metrics of a daemon, for as long as the block lasts: while they are open they hear of collections."""
     with watch_pauses() as pauses:
-        yield Metrics(system, counters, pauses)
+        yield Metrics(system, counters, pauses, lost_lines)
 
 
 def _of_actors(census: Census) -> Iterable[Metric]:

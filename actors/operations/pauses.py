@@ -43,12 +43,18 @@ class Pauses:
 
 
 @contextmanager
+def hearing(callback: Callable[[str, dict[str, int]], object]) -> Iterator[None]:
+    """Have `callback` called at the start and at the end of each collection, while the block lasts."""
+    gc.callbacks.append(callback)
+    try:
+        yield
+    finally:
+        gc.callbacks.remove(callback)
+
+
+@contextmanager
 def watch_pauses() -> Iterator[Pauses]:
     """Record pauses while the block lasts."""
     pauses = Pauses()
-    heard = pauses.heard
-    gc.callbacks.append(heard)
-    try:
+    with hearing(pauses.heard):
         yield pauses
-    finally:
-        gc.callbacks.remove(heard)

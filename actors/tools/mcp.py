@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from actors.tools.context import ToolProblem
+from actors.tools.counts import SERVER_MARK
 from actors.tools.definitions import NAME, BadArguments, ToolDefinition
 from runtime import Actor, ActorError, Refused, TaskEnded
 
@@ -192,7 +193,7 @@ class McpTools:
             found: tuple[RemoteTool, ...] = await self.server.ask(ListRemoteTools(), LIST_WITHIN)
         except ActorError:
             return []
-        named = [(f"{self.name}__{tool.name}", tool) for tool in found]
+        named = [(f"{self.name}{SERVER_MARK}{tool.name}", tool) for tool in found]
         return [self._definition(name, tool) for name, tool in named if NAME.fullmatch(name)]
 
     def _definition(self, name: str, tool: RemoteTool) -> ToolDefinition:

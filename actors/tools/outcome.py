@@ -75,6 +75,12 @@ def overdue(name: str, timeout: float) -> Outcome:
     )
 
 
+def not_begun(name: str, timeout: float) -> Outcome:
+    """No thread was free in time; `timeout` in seconds."""
+    busy = f"{name} was not begun within {timeout:g} seconds: everything that could carry it out is busy."
+    return failed(Failure.TOOL_TIMEOUT, busy)
+
+
 def failed(failure: Failure, message: str) -> Outcome:
     """There is no result."""
     status = ToolStatus.TIMEOUT if failure is Failure.TOOL_TIMEOUT else ToolStatus.ERROR

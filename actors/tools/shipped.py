@@ -86,8 +86,6 @@ def write_artifact(name: FileName, content: str, context: ToolContext) -> dict[s
         written = context.shelf.write(name, content.encode())
     except (BadName, ArtifactRefused) as error:
         raise ToolProblem(str(error)) from None
-    except UnicodeEncodeError:
-        raise ToolProblem("This text cannot be written as UTF-8.") from None
     return {"name": written.name, "size": written.size}
 
 

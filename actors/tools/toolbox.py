@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import attrs
 
 from actors.artifacts.shelf import Shelf
+from actors.tools.counts import ToolCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,7 @@ class ToolBox:
         memory: the searchable memory.
         log: for operators.
         sources: where further tools come from while the daemon runs, by the name that agents know each by.
+        counts: where what is measured is put.
     """
 
     tools: Mapping[str, ToolDefinition] = attrs.field(factory=dict)
@@ -49,6 +51,10 @@ class ToolBox:
     memory: MemoryOfUsers | None = None
     log: Any = None
     sources: Mapping[str, ToolSource] = attrs.field(factory=dict)
+    counts: ToolCounts = attrs.field(factory=ToolCounts)
+
+    def __attrs_post_init__(self) -> None:
+        self.counts.expect((*self.tools, *self.sources))
 
     async def offered(self, names: tuple[str, ...]) -> dict[str, ToolDefinition]:
         """The tools of these names, by their own; what a source does not have now is left out, and logged."""

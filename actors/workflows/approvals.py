@@ -104,20 +104,20 @@ def judge(record: RunRecord, order: Decide, now: float) -> CommandError | dict[s
 
 def decided(record: RunRecord, order: Decide, now: float) -> RunRecord:
     """The record with this decision taken."""
-    return _change(
-        record,
-        order.approval_id,
-        decision=order.decision,
-        feedback=order.feedback,
-        by=order.by,
-        cause=order.cause,
-        decided_at=now,
+    taken = tuple(
+        attrs.evolve(
+            approval,
+            decision=order.decision,
+            feedback=order.feedback,
+            by=order.by,
+            cause=order.cause,
+            decided_at=now,
+        )
+        if approval.approval_id == order.approval_id
+        else approval
+        for approval in record.approvals
     )
-
-
-def caused(record: RunRecord, approval: Approval) -> RunRecord:
-    """The record that has forgotten which command decided: its first event is being said."""
-    return _change(record, approval.approval_id, cause=None)
+    return attrs.evolve(record, approvals=taken)
 
 
 def withdrawn(record: RunRecord) -> RunRecord:
@@ -144,11 +144,3 @@ def due(record: RunRecord) -> list[tuple[StepRecord, Approval]]:
         and (approval := find(record, step.proposal.approval_id)) is not None
         and approval.decision
     ]
-
-
-def _change(record: RunRecord, approval_id: str, **changes: Any) -> RunRecord:
-    approvals = tuple(
-        attrs.evolve(approval, **changes) if approval.approval_id == approval_id else approval
-        for approval in record.approvals
-    )
-    return attrs.evolve(record, approvals=approvals)

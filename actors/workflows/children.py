@@ -14,7 +14,7 @@ import attrs
 from actors.workflows.record import StepRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from actors.workflows.messages import StartChildAgent
     from actors.workflows.record import RunRecord
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEEPEST: Final = 10
 """Levels of children below a step of the workflow."""
 MOST_OF_A_RUN: Final = 100
-"""Children of one run, all levels together: without an end to them, one prompt could ask for any number."""
+"""Children of one run or task, all levels together: without an end to them, one prompt could ask for any number."""
 
 
 def new_child(record: RunRecord, order: StartChildAgent, roles: Mapping[str, str]) -> StepRecord | str:
@@ -31,12 +31,9 @@ def new_child(record: RunRecord, order: StartChildAgent, roles: Mapping[str, str
     `roles`: of the agents that there are, by name.
     """
     parent = record.step(order.step)
-    if order.agent not in roles:
-        return f"There is no agent of this name. There are: {', '.join(sorted(roles))}."
-    if parent.depth >= DEEPEST:
-        return f"No agent can be started here: this one is {DEEPEST} levels deep, and that is as deep as it goes."
-    if len(record.children) >= MOST_OF_A_RUN:
-        return f"No agent can be started: this run has had {MOST_OF_A_RUN}, and may have no more."
+    why = refusal(order.agent, parent.depth, len(record.children), roles)
+    if why is not None:
+        return why
     number = 1 + sum(child.parent == parent.name for child in record.children)
     return StepRecord(
         name=f"{parent.name}.{number}",
@@ -48,6 +45,24 @@ def new_child(record: RunRecord, order: StartChildAgent, roles: Mapping[str, str
         parent_call=order.tool_call_id,
         depth=parent.depth + 1,
     )
+
+
+def refusal(agent: str, depth: int, before: int, agents: Collection[str]) -> str | None:
+    """Why there can be no such child, as a sentence for the model; None: there can.
+
+    Args:
+        agent: which is wanted.
+        depth: of who wants it.
+        before: how many the run, or task, has had.
+        agents: that there are, by name.
+    """
+    if agent not in agents:
+        return f"There is no agent of this name. There are: {', '.join(sorted(agents))}."
+    if depth >= DEEPEST:
+        return f"No agent can be started here: this one is {DEEPEST} levels deep, and that is as deep as it goes."
+    if before >= MOST_OF_A_RUN:
+        return f"No agent can be started: this work has had {MOST_OF_A_RUN}, and may have no more."
+    return None
 
 
 def with_child(record: RunRecord, child: StepRecord) -> RunRecord:

@@ -17,12 +17,13 @@ from actors.protocol.approval_events import approval_request, approval_result
 from actors.protocol.catalogue import CATALOGUE, Failure, fallback, retrying
 from actors.protocol.event_types import AgentStatus, RunStatus, ToolStatus
 from actors.protocol.run_events import run_status
+from actors.workflows.messages import UsedTool
 
 if TYPE_CHECKING:
     from actors.protocol.codes import ErrorType
     from actors.protocol.events import Event
     from actors.protocol.stamps import Stamps
-    from actors.workflows.messages import Answered, FellBack, Retrying, UsedTool, UsingTool, Working, Wrote
+    from actors.workflows.messages import Answered, FellBack, Retrying, UsingTool, Working, Wrote
     from actors.workflows.record import Approval, OpenTool, RunRecord, StepRecord
 
 RESULTS: Final = {
@@ -49,6 +50,7 @@ class RunEvents:
 
     def __init__(self, stamps: Stamps) -> None:
         self._stamps = stamps
+        self._speaking: dict[str, tuple[StepRecord, Attempt, str]] = {}
 
     def status(self, record: RunRecord) -> Event:
         """How the run stands, as its record says."""
@@ -79,10 +81,12 @@ class RunEvents:
         return self.agent(record, step, AgentStatus.PAUSED, step.sentence)
 
     def wrote(self, record: RunRecord, step: StepRecord, piece: Wrote) -> Event:
-        message_id = message_id_of(record, step)
-        return agent_delta(
-            self._stamps.stamp(), _attempt(record, step), message_id=message_id, offset=piece.offset, text=piece.text
-        )
+        # Who speaks, and in which message, is the same for hundreds of pieces: as long as the step's record is.
+        known = self._speaking.get(step.name)
+        if known is None or known[0] is not step:
+            known = self._speaking[step.name] = step, _attempt(record, step), message_id_of(record, step)
+        _, of, message_id = known
+        return agent_delta(self._stamps.stamp(), of, message_id=message_id, offset=piece.offset, text=piece.text)
 
     def working(self, record: RunRecord, step: StepRecord, sign: Working) -> Event:
         return agent_progress(
@@ -106,6 +110,9 @@ class RunEvents:
     def fell_back(self, record: RunRecord, step: StepRecord, fall: FellBack) -> Event:
         sentence = fallback(fall.error_type, another=bool(fall.model))
         return self.agent(record, step, AgentStatus.FALLBACK, sentence, model=fall.model, error_type=fall.error_type)
+
+    def at_a_tool(self, record: RunRecord, step: StepRecord) -> Event:
+        return self.agent(record, step, AgentStatus.EXECUTING_TOOL, f"{step.role} is using a tool.")
 
     def using_tool(self, record: RunRecord, step: StepRecord, use: UsingTool) -> Event:
         return tool_executing(
@@ -132,15 +139,17 @@ class RunEvents:
 
     def tool_cut_off(self, record: RunRecord, step: StepRecord, tool: OpenTool) -> Event:
         """The end of a tool that nobody hears of any more: its attempt is being closed."""
-        return tool_completed(
-            self._stamps.stamp(),
-            _attempt(record, step),
-            tool_call_id=tool.tool_call_id,
-            tool_name=tool.tool_name,
-            status=ToolStatus.ERROR,
-            duration_ms=max(0, int((self._stamps.wall() - tool.began) * 1000)),
-            error=CATALOGUE[Failure.TOOL_INTERRUPTED].sentence,
+        took, sentence = self._stamps.wall() - tool.began, CATALOGUE[Failure.TOOL_INTERRUPTED].sentence
+        end = UsedTool(
+            step.name,
+            step.attempt,
+            tool.tool_call_id,
+            tool.tool_name,
+            ToolStatus.ERROR,
+            max(0, int(took * 1000)),
+            error=sentence,
         )
+        return self.used_tool(record, step, end)
 
     def response(self, record: RunRecord, step: StepRecord, answer: Answered) -> Event:
         return agent_response(

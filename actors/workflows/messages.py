@@ -17,18 +17,6 @@ from runtime import Ref
 
 
 @attrs.frozen
-class StartRun:
-    """To the runs' supervisor: have the actor of an accepted run running. Answered with its address; repeating is fine.
-
-    `close`: the run's actor has failed too often; close what is open and end the run as failed.
-    """
-
-    user: str
-    run_id: str
-    close: bool = False
-
-
-@attrs.frozen
 class SteerAll:
     """To the runs' supervisor: pause, or resume, every run. Answered with the number of runs that have recorded it."""
 

@@ -69,7 +69,7 @@ def unapproved(step: StepRecord) -> bool:
 def held_back(record: RunRecord, step: StepRecord) -> StepRecord | None:
     """The validation that has not approved, and for which this step waits at any remove; None if there is none."""
     gates = [other for other in record.steps if unapproved(other)]
-    if not gates or step.parent:
+    if not gates:
         return None
     waits = waited_for(step.name, {other.name: other.depends_on for other in record.steps})
     return next((gate for gate in gates if gate.name in waits), None)

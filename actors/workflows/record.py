@@ -13,7 +13,7 @@ import msgspec
 
 from actors.protocol.event_types import AGENT_ENDS, AgentStatus, RunStatus
 from actors.protocol.timestamp import format_timestamp
-from actors.workflows.definitions import ApprovalPolicy, StepDefinition, WorkflowDefinition
+from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 
 DECIDED: Final = {"approve": "approved", "reject": "rejected", "modify": "modified"}
 """What is said of an approval after each decision."""
@@ -58,7 +58,7 @@ class Approval:
         on_timeout: what then becomes of it.
         decision: the one taken; empty while there is none.
         by: who took it, or "timeout".
-        cause: the id of the command that took it, until its first event has been said.
+        cause: the id of the command that took it, which the event that tells of it names.
         withdrawn: the attempt ended before anybody decided.
     """
 
@@ -92,7 +92,7 @@ class Revision:
 
 
 @attrs.frozen
-class StepRecord:
+class StepRecord(StepDefinition):
     """One step: its definition, how often it was tried, how the last attempt stands, and the answer if there is one.
 
     Attributes:
@@ -115,19 +115,7 @@ class StepRecord:
         verdict: of a step that validates, once it has answered: approved or rejected; `reason`: in its words.
     """
 
-    name: str
-    agent: str
     role: str = ""
-    mission: str = ""
-    depends_on: tuple[str, ...] = ()
-    on_failure: str = "continue"
-    timeout: float | None = None
-    batch: str = ""
-    scope: str = ""
-    deliverable: str = ""
-    inputs: tuple[str, ...] | None = None
-    validates: str = ""
-    approval: ApprovalPolicy = ApprovalPolicy()
     attempt: int = 0
     began: float = 0.0
     spent: float = 0.0
@@ -238,26 +226,9 @@ def new_record(
         workflow.name,
         brief,
         created_at,
-        steps=tuple(_step(step) for step in workflow.steps),
+        steps=tuple(StepRecord(**attrs.asdict(step, recurse=False)) for step in workflow.steps),
         options=dict(options or {}),
         on_restart=workflow.on_restart,
-    )
-
-
-def _step(step: StepDefinition) -> StepRecord:
-    return StepRecord(
-        name=step.name,
-        agent=step.agent,
-        mission=step.mission,
-        depends_on=tuple(step.depends_on),
-        on_failure=step.on_failure,
-        timeout=step.timeout,
-        batch=step.batch,
-        scope=step.scope,
-        deliverable=step.deliverable,
-        inputs=step.inputs,
-        validates=step.validates,
-        approval=step.approval,
     )
 
 

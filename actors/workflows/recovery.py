@@ -58,8 +58,8 @@ class TakenUp:
 
 
 def take_up(record: RunRecord, *, daemon: str, given_up: bool, limits: AttemptLimits) -> TakenUp:
-    """What to do with a run that has not ended. `daemon`: an id of this one; `given_up`: see `StartRun`."""
-    goes_on = () if given_up else tuple(step for step in record.steps if _stays(record, step))
+    """What to do with a run that has not ended. `daemon`: an id of this one; `given_up`: see `TakeUp`."""
+    goes_on = tuple(step for step in record.steps if _stays(record, step))
     cut = [step for step in record.everything if step.open and step not in goes_on]
     begun = record.daemon != ""
     undisturbed = record.status in {RunStatus.PAUSED, RunStatus.WAITING_FOR_APPROVAL} and not cut

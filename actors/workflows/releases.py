@@ -87,6 +87,7 @@ class Releases:
         run = self._run
         step = run.record.step(name)
         if run.listens_to(step, coming.answer.attempt) and step.proposal is None:
+            run.slots.report(step, "completed", coming.answer.duration_ms)
             if held:
                 self.remind(run.log.hold(step, coming.answer))
             else:

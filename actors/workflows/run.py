@@ -39,7 +39,6 @@ from actors.workflows.messages import (
     Situation,
     StartChildAgent,
     StartOver,
-    StartRun,
     Steer,
     Thinking,
     UsedTool,
@@ -56,6 +55,7 @@ from runtime import ChildEnded, Ended, Host, Replied, Restarted, Spec, TaskEnded
 
 if TYPE_CHECKING:
     from actors.agents.step import AgentServices
+    from actors.durable.supervisor import TakeUp
     from actors.protocol.stamps import Stamps
     from actors.workflows.record import RunRecord, StepRecord
     from runtime import Ref, ReplyTo
@@ -107,7 +107,7 @@ class Run(Host):
         services: whom it talks to.
     """
 
-    def __init__(self, order: StartRun, services: RunServices) -> None:
+    def __init__(self, order: TakeUp, services: RunServices) -> None:
         self._order = order
         self._services = services
         self._events = RunEvents(services.stamps)
@@ -175,7 +175,7 @@ class Run(Host):
     # --- beginning
 
     def _read(self) -> None:
-        query = GetState(RUNS, run_key(self._order.user, self._order.run_id))
+        query = GetState(RUNS, run_key(self._order.user, self._order.record_id))
         self.request(self._services.journal, query, READ_WITHIN, tag=self._was_read)
 
     def _was_read(self, replied: Replied) -> None:
@@ -344,6 +344,7 @@ class Run(Host):
             case Answered() if step.proposal is None:
                 self._releases.answered(step, message)
             case GaveNoAnswer(_, _, error_type, failure):
+                self.slots.report(step, "failed")
                 self.close(step, attempts.failed(step, error_type, failure), error_type)
                 self.go_on()
         self._producer.push()
@@ -355,11 +356,14 @@ class Run(Host):
 
     def agent_gone(self, name: str) -> None:
         """An agent's actor is gone, or will not be spawned. If its attempt is still open, it is closed here."""
-        self.slots.free(name)
         step = next((step for step in self.record.everything if step.open and child_name(step) == name), None)
         if step is None or (step.proposal is not None and step.name not in self.stopping):
+            self.slots.free(name)
             return  # what it was for is done, or is held, for somebody to decide
         wanted = self.stopping.pop(step.name, None)
+        if wanted is not AgentStatus.CANCELLED:
+            self.slots.report(step, "failed")
+        self.slots.free(name)
         if wanted is AgentStatus.CANCELLED:
             self.close(step, attempts.cancelled(step), None)
         elif wanted is AgentStatus.ERROR:

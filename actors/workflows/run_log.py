@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import msgspec
 
+from actors.durable.retention import note_end
 from actors.protocol.event_types import AgentStatus, RunStatus
 from actors.protocol.events import caused_by
 from actors.storage.interface import DeleteState, Effect, PutState
@@ -20,7 +21,7 @@ from actors.workflows.children import with_child
 from actors.workflows.events import message_id_of
 from actors.workflows.orders import Order
 from actors.workflows.record import OpenTool, encode_record
-from actors.workflows.sweeping import note_end
+from actors.workflows.sweeping import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +90,7 @@ class RunLog:
     def finish(self, status: RunStatus, sentence: str) -> None:
         """The last that is said."""
         self.record = attrs.evolve(self.record, ended_at=self._stamps.wall())
-        self.status(status, sentence, DeleteState(OPEN, self.key), note_end(self.key, self.record.ended_at))
+        self.status(status, sentence, DeleteState(OPEN, self.key), note_end(ENDED, self.key, self.record.ended_at))
 
     def order(self, steer: Steer, committed: Callable[[str], None]) -> None:
         """An order that takes effect. `committed` is then called with the status that it found, which is its answer."""
@@ -126,7 +127,9 @@ class RunLog:
         return self._note(attempts.released(step, self._stamps.wall()))
 
     def using(self, step: StepRecord, use: UsingTool) -> None:
-        """A tool has begun."""
+        """A tool has begun; with the next call of the model the agent is thinking again."""
+        self.where(step, self._events.at_a_tool(self.record, step))
+        step = self.record.step(step.name)
         self._note(attempts.using(step, OpenTool(use.tool_call_id, use.tool_name, self._stamps.wall())))
         self._say(self._events.using_tool(self.record, step, use))
 
@@ -163,7 +166,6 @@ class RunLog:
         """What the decision says becomes of the answer; the step as it then is."""
         assert step.proposal is not None
         answer = approvals.held_answer(step.proposal)
-        self.record = approvals.caused(self.record, approval)
         result = self._events.approval_result(self.record, step, approval)
         self._say(result if approval.cause is None else caused_by(result, approval.cause))
         if approval.decision == "approve":

@@ -18,7 +18,7 @@ from actors.workflows.events import child_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors.coordination.messages import Granted, Revoked
+    from actors.coordination.messages import Granted, Outcome, Revoked
     from actors.protocol.stamps import Stamps
     from actors.workflows.record import StepRecord
     from actors.workflows.run import Run
@@ -64,6 +64,15 @@ class StepSlots:
         since = self._stamps.number()
         claim = Claim(lease_id, run.record.user, PRIORITY.rank, since, agent=step.agent, remote=False)
         self._slots.acquire(claim, granted)
+
+    def report(self, step: StepRecord, outcome: Outcome, milliseconds: int = 0) -> None:
+        """How the work of this attempt's agent came out, for the agent's figures. It has its slot until it has stopped.
+
+        A child's is its parent's work.
+        """
+        lease_id = self._held.get(child_name(step))
+        if lease_id is not None and self._slots is not None:
+            self._slots.report(lease_id, outcome, milliseconds)
 
     def waits(self, step: StepRecord) -> bool:
         """Whether the agent of this attempt waits to be spawned, or to go on."""

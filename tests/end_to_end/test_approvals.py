@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.daemon import House, Served, house, http, serve, simulate
+from tests.support.daemon import House, Served, house, http, serve
 from tests.support.device import Device, devices
+from tests.support.simulated_model import simulated_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,12 +105,12 @@ class TestDecisions:
 
 @pytest.mark.parametrize("on_restart", ["resume", "fail"])
 async def test_killed_while_it_waits_the_answer_is_still_there(on_restart: str, tmp_path: Path) -> None:
-    async with simulate("simulated") as model:
+    async with simulated_model("simulated") as model:
         file = tmp_path / "u.toml"
         agents = "".join(
             f'[agents.{n}]\nrole = "{n.capitalize()}"\nprompt = "You are {n}."\n' for n in ("writer", "critic")
         )
-        url = f'[models.default]\nmodel = "lead"\nbase_url = "http://127.0.0.1:{model.port}/v1"\n'
+        url = f'[models.default]\nmodel = "lead"\nbase_url = "{model.base_url}"\n'
         file.write_text(url + agents + asking(on_restart=on_restart))
         async with serve(file, tmp_path / "data") as served, devices(served.port, "ada") as (ada,):
             run_id = await ada.start_run(workflow="asks")

@@ -12,6 +12,7 @@ import trio
 from tests.support.daemon import House, house, until
 from tests.support.device import Device, devices
 from tests.support.held_model import WHOLE, held_model
+from tests.support.household import household
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,11 +96,7 @@ def kinds_of(here: House) -> set[str]:
 @pytest.mark.parametrize("kind", PLACES)
 async def test_one_crash_and_everybody_goes_on(kind: str, tmp_path: Path) -> None:
     place = PLACES[kind]
-    async with (
-        held_model() as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "injured", *OTHERS) as [injured, *others],
-    ):
+    async with household(tmp_path, "injured", *OTHERS) as (model, here, [injured, *others]):
         runs = await start_all([injured, *others])
         assert kinds_of(here) == set(PLACES)  # who adds a kind of actor adds what its crash means
         path = path_of(place, injured, runs["injured"])
@@ -197,7 +194,7 @@ async def test_crashes_in_full_flight(seed: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/users", "/users/ada"])
 async def test_a_run_finds_its_owner_again_though_nobody_is_connected(path: str, tmp_path: Path) -> None:
-    async with held_model() as model, house(tmp_path, model.base_url) as here, devices(here.port, "ada") as [ada]:
+    async with household(tmp_path, "ada") as (model, here, [ada]):
         run_id = await ada.run_under_way()
         await ada.drop()
         await here.crash_and_see(path)
@@ -210,11 +207,7 @@ async def test_a_run_finds_its_owner_again_though_nobody_is_connected(path: str,
 
 
 async def test_a_run_that_was_accepted_while_the_runs_supervisor_restarts_is_started(tmp_path: Path) -> None:
-    async with (
-        held_model(held=False) as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada") as [ada],
-    ):
+    async with household(tmp_path, "ada", held=False) as (_, here, [ada]):
         for _ in range(3):  # after the second crash in a row it waits before it is back
             here.crash("/runs")
             run_id = await ada.start_run()

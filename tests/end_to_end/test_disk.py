@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.support.daemon import QUICK, House, Served, house, http, serve, until
+from tests.support.daemon import House, Served, http, quick_file, serve, until
 from tests.support.device import Device, devices
 from tests.support.held_model import HeldModel, held_model
+from tests.support.household import household
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -84,11 +85,7 @@ def rows(database: Path, user: str) -> list[tuple[int, str]]:
 
 
 async def test_a_full_disk(disk: Path) -> None:
-    async with (
-        held_model() as model,
-        house(disk, model.base_url) as here,
-        devices(here.port, "ada", "grace") as [ada, grace],
-    ):
+    async with household(disk, "ada", "grace") as (model, here, [ada, grace]):
         run_id = await ada.run_under_way()
         at = ada.log[-1]["seq"]
         with full(disk) as ballast:
@@ -139,9 +136,7 @@ async def looked_at(here: House) -> set[tuple[int, str]]:
 @asynccontextmanager
 async def served(tmp_path: Path, model: HeldModel, port: int = 0) -> AsyncIterator[Served]:
     """`understudy serve` on the data below `tmp_path`."""
-    file = tmp_path / "understudy.toml"
-    file.write_text(QUICK.format(base_url=model.base_url))
-    async with serve(file, tmp_path / "data", port=port) as daemon:
+    async with serve(quick_file(tmp_path, model.base_url), tmp_path / "data", port=port) as daemon:
         yield daemon
 
 

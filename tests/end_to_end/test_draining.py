@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tests.support.daemon import QUICK, http, serve
+from tests.support.daemon import http, quick_file, serve
 from tests.support.device import Device, devices
 from tests.support.held_model import held_model
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.support.held_model import HeldModel
 
 NEVER_ENDS = """
 import trio
@@ -42,16 +40,10 @@ main()
 """The program, with a task in each run that nothing can end."""
 
 
-def configured(directory: Path, model: HeldModel, more: str = "") -> Path:
-    file = directory / "quick.toml"
-    file.write_text(QUICK.format(base_url=model.base_url) + more)
-    return file
-
-
 async def test_many_clients_leave_in_mid_run_each_at_its_time(tmp_path: Path) -> None:
     users = [f"user{number}" for number in range(20)]
     async with held_model() as model, trio.open_nursery() as nursery:
-        file = configured(tmp_path, model)
+        file = quick_file(tmp_path, model.base_url)
         async with (
             serve(file, tmp_path / "data", "--shutdown-deadline", "10") as served,
             devices(served.port, *users) as here,
@@ -80,7 +72,7 @@ async def test_an_operator_may_have_it_drain_over_http(tmp_path: Path) -> None:
     async with (
         held_model() as model,
         trio.open_nursery() as clients,
-        serve(configured(tmp_path, model), tmp_path / "data", "--shutdown-deadline", "10") as served,
+        serve(quick_file(tmp_path, model.base_url), tmp_path / "data", "--shutdown-deadline", "10") as served,
     ):
         ada = Device(served.port, "ada")
         await clients.start(ada.live)
@@ -99,7 +91,7 @@ async def test_an_operator_may_have_it_drain_over_http(tmp_path: Path) -> None:
 async def test_while_it_drains_nothing_is_begun_over_http_either(tmp_path: Path) -> None:
     async with (
         held_model() as model,
-        serve(configured(tmp_path, model), tmp_path / "data", "--shutdown-deadline", "8") as served,
+        serve(quick_file(tmp_path, model.base_url), tmp_path / "data", "--shutdown-deadline", "8") as served,
     ):
         lingering = await trio.open_tcp_stream("127.0.0.1", served.port)  # it is given a second to say something
         served.signal(signal.SIGTERM)
@@ -116,7 +108,7 @@ async def test_while_it_drains_nothing_is_begun_over_http_either(tmp_path: Path)
 async def test_a_task_that_cannot_be_ended_is_abandoned_at_the_deadline(tmp_path: Path) -> None:
     """Trio cannot abandon a task; the program can, and says which and how (exit code 70)."""
     async with held_model() as model, trio.open_nursery() as clients:
-        file = configured(tmp_path, model)
+        file = quick_file(tmp_path, model.base_url)
         command = (sys.executable, "-c", NEVER_ENDS)
         async with serve(file, tmp_path / "data", "--shutdown-deadline", "1.5", command=command) as served:
             ada = Device(served.port, "ada")

@@ -106,3 +106,18 @@ async def test_below_the_top_level_the_supervisor_starts_anew(path: str, restart
         assert await ada.run_ended(await ada.start_run()) == "completed"
         assert set(ada.codes) == ({1011} if restarted == "/gateway" else set())
         ada.verify()
+
+
+async def test_top_level_children_share_no_budget(tmp_path: Path) -> None:
+    """As often as each may by itself, one after the other: more than any of them may, and the daemon goes on."""
+    async with (
+        held_model(held=False) as model,
+        house(tmp_path, model.base_url) as here,
+        devices(here.port, "ada") as [ada],
+    ):
+        for child in ("watchdog", "operations", "engines", "models"):
+            for _ in range(3):
+                await here.crash_and_see(f"/{child}")
+        assert not here.daemon.ended.is_set()
+        assert await ada.run_ended(await ada.start_run()) == "completed"
+        ada.verify()

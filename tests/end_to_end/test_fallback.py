@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.support.daemon import Served, http, serve, simulate
+from tests.support.daemon import http, serve
 from tests.support.device import Device
+from tests.support.simulated_model import SimulatedModel, simulated_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +23,10 @@ open_first = {open_first}
 open_cap = 60.0
 [models.default]
 model = "lead-large"
-base_url = "http://127.0.0.1:{lead}/v1"
+base_url = "{lead}"
 [models.understudy]
 model = "second-small"
-base_url = "http://127.0.0.1:{understudy}/v1"
+base_url = "{understudy}"
 [agents.writer]
 role = "Writer"
 prompt = "You are the Writer of a team. Write a little."
@@ -43,7 +44,7 @@ steps = [
 STEPS = ["one", "two", "three", "four", "five"]
 
 
-async def counts(model: Served, name: str) -> dict[str, int]:
+async def counts(model: SimulatedModel, name: str) -> dict[str, int]:
     found: dict[str, int] = (await http(model.port, "/faults")).json["requests"].get(name, {})
     return found
 
@@ -59,9 +60,13 @@ def of(ada: Device, run_id: str, kind: str, **metadata: Any) -> list[dict[str, A
 async def test_nine_requests_fail_and_the_lead_comes_back_with_a_probe(tmp_path: Path) -> None:
     # The open time: longer than the calls that must find the lead open, shorter than what the test waits for it.
     open_first = 4.0
-    async with simulate("lead-large") as lead, simulate("second-small") as second, trio.open_nursery() as clients:
+    async with (
+        simulated_model("lead-large") as lead,
+        simulated_model("second-small") as second,
+        trio.open_nursery() as clients,
+    ):
         file = tmp_path / "two.toml"
-        file.write_text(FIVE.format(open_first=open_first, lead=lead.port, understudy=second.port))
+        file.write_text(FIVE.format(open_first=open_first, lead=lead.base_url, understudy=second.base_url))
         async with serve(file, tmp_path / "data") as served:
             ada = Device(served.port, "ada")
             await clients.start(ada.live)
@@ -121,9 +126,13 @@ def chain(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_a_simulated_model_is_never_the_understudy_of_a_real_one(tmp_path: Path) -> None:
-    async with simulate("lead-large") as lead, simulate("simulated") as second, trio.open_nursery() as clients:
+    async with (
+        simulated_model("lead-large") as lead,
+        simulated_model("simulated") as second,
+        trio.open_nursery() as clients,
+    ):
         file = tmp_path / "two.toml"
-        file.write_text(FIVE.format(open_first=60.0, lead=lead.port, understudy=second.port))
+        file.write_text(FIVE.format(open_first=60.0, lead=lead.base_url, understudy=second.base_url))
         async with serve(file, tmp_path / "data") as served:
             ada = Device(served.port, "ada")
             await clients.start(ada.live)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +15,7 @@ import trio
 
 from actors.tools.mcp import ListRemoteTools
 from runtime import ActorError
-from tests.support.daemon import WITHIN, House, house
+from tests.support.daemon import WITHIN, House, house, until
 from tests.support.device import Device, devices
 
 pytest.importorskip("mcp")
@@ -67,4 +69,26 @@ async def test_its_tools_are_called_its_end_is_survived_and_it_sees_only_what_it
         await running(daemon)
         assert (await tool_of(ada, "small__shout", text="again"))["tool_output"] == "AGAIN!"
         assert any(line["event"] == "mcp server lost" and line["server"] == "gone" for line in daemon.log)
+        ada.verify()
+
+
+async def test_killed_in_mid_call_the_call_has_failed_at_once_and_the_server_comes_back(tmp_path: Path) -> None:
+    async with house(tmp_path, None, more=MORE) as daemon, devices(daemon.port, "ada") as [ada]:
+        await running(daemon)
+        file = tmp_path / "pid"
+        brief = f"Tea.\ncall-tool: small__hang {json.dumps({'file': str(file)})}"
+        run_id = await ada.start_run(brief, workflow="tooled")
+        await ada.wait_for(type="tool_executing", run_id=run_id)
+        pid = int(await until(lambda: file.exists() and file.read_text()))
+        os.kill(pid, signal.SIGKILL)
+        assert await ada.run_ended(run_id) == "completed"
+        [ended] = [f["metadata"] for f in ada.log if f["type"] == "tool_completed"]
+        assert ended["status"] == "error", "and not at the end of its 30 s"
+        assert str(tmp_path) not in json.dumps([f for f in ada.log if f["type"] == "agent_response"])
+        await until(lambda: not Path(f"/proc/{pid}").exists())  # nobody is left to wait for it
+        await running(daemon)
+        assert (await tool_of(ada, "small__shout", text="again"))["tool_output"] == "AGAIN"
+        assert await daemon.metric('understudy_tool_calls_total{outcome="failed",tool="small"}') == 1
+        assert await daemon.metric('understudy_tool_calls_total{outcome="done",tool="small"}') == 1
+        assert await daemon.metric('understudy_tool_calls_total{outcome="done",tool="gone"}') == 0
         ada.verify()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
-from actors.models.simulated.program import base_urls
-from actors.models.simulated.server import serve_simulated
-from actors.models.simulated.simulation import Pace, Simulation
 from actors.protocol.catalogue import BUSY_RETRYING, CATALOGUE, Failure, every_sentence
 from tests.support.daemon import House, house, http
 from tests.support.device import Device
+from tests.support.simulated_model import simulated_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,25 +47,20 @@ steps = [{{ name = "only", agent = "alone" }}]
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
 async def test_nothing_of_a_provider_reaches_a_client_and_the_log_has_the_cause(tmp_path: Path, api: str) -> None:
-    simulation = Simulation(rng=random.Random(1), pace=Pace(0, float("inf")), model_name="lead-1")
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with trio.open_nursery() as nursery:
-        await nursery.start(serve_simulated, listeners, simulation)
-        [url] = base_urls(listeners)
+    async with simulated_model("lead-1", tokens_per_second=float("inf")) as model:
         for number, (fault, kind, failure) in enumerate(FAULTS):
             # A daemon for each: none finds the model left alone because of the one before.
             async with (
-                house(tmp_path / f"{number}", url, more=ALONE.format(api=api)) as daemon,
+                house(tmp_path / f"{number}", model.base_url, more=ALONE.format(api=api)) as daemon,
                 trio.open_nursery() as clients,
             ):
                 ada = Device(daemon.port, "ada")
                 await clients.start(ada.live)
-                simulation.tell({"lead-2": fault})
+                model.simulation.tell({"lead-2": fault})
                 run_id = await ada.start_run(workflow="alone")
                 await ada.run_ended(run_id)
                 check(ada, daemon, run_id, kind, failure)
                 clients.cancel_scope.cancel()
-        nursery.cancel_scope.cancel()
 
 
 def check(ada: Device, daemon: House, run_id: str, kind: str, failure: Failure | None) -> None:
@@ -89,13 +81,9 @@ def check(ada: Device, daemon: House, run_id: str, kind: str, failure: Failure |
 
 
 async def test_who_waits_for_a_turn_reads_that_the_service_is_busy_and_the_limits_show_it(tmp_path: Path) -> None:
-    simulation = Simulation(rng=random.Random(1), pace=Pace(0, 20), model_name="lead-1")
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with trio.open_nursery() as nursery:
-        await nursery.start(serve_simulated, listeners, simulation)
-        [url] = base_urls(listeners)
+    async with simulated_model("lead-1", tokens_per_second=20) as model:
         more = ALONE.format(api="chat").replace('api = "chat"', "in_flight = 1")
-        async with house(tmp_path, url, more=more) as daemon, trio.open_nursery() as clients:
+        async with house(tmp_path, model.base_url, more=more) as daemon, trio.open_nursery() as clients:
             ada, bob = Device(daemon.port, "ada"), Device(daemon.port, "bob")
             await clients.start(ada.live)
             await clients.start(bob.live)
@@ -119,4 +107,3 @@ async def test_who_waits_for_a_turn_reads_that_the_service_is_busy_and_the_limit
             assert await bob.run_ended(second) == "cancelled"
             bob.verify()
             clients.cancel_scope.cancel()
-        nursery.cancel_scope.cancel()

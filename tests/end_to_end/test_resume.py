@@ -14,7 +14,7 @@ from actors.protocol.codes import REPLACED
 from actors.protocol.event_types import NoticeLevel
 from actors.protocol.run_events import system as notice
 from actors.users.messages import Emit, Item, Locate
-from tests.support.daemon import QUICK, WITHIN, House, house, http, serve, until
+from tests.support.daemon import WITHIN, House, house, http, quick_file, serve, until
 from tests.support.device import Device, devices
 from tests.support.held_model import WHOLE, held_model
 
@@ -51,8 +51,7 @@ async def tell(here: House, *texts: str, user: str = USER) -> None:
 async def test_after_kill_9_a_client_that_says_nothing_goes_on_where_it_was(tmp_path: Path) -> None:
     """One has acknowledged, one never has; neither says where it is."""
     async with held_model() as model, trio.open_nursery() as clients:
-        file = tmp_path / "quick.toml"
-        file.write_text(QUICK.format(base_url=model.base_url))
+        file = quick_file(tmp_path, model.base_url)
         async with serve(file, tmp_path / "data") as first:
             acks, silent = (Device(first.port, USER, client_id, says_where=False) for client_id in ("a", "b"))
             for device in (acks, silent):

@@ -9,7 +9,8 @@ import pytest
 from tests.support.daemon import house
 from tests.support.device import Device, devices
 from tests.support.grammar import check
-from tests.support.held_model import BEGINNING, WHOLE, held_model
+from tests.support.held_model import BEGINNING, WHOLE
+from tests.support.household import household
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,11 +19,7 @@ BEGUN = "".join(BEGINNING)
 
 
 async def test_a_run_from_brief_to_last_answer(tmp_path: Path) -> None:
-    async with (
-        held_model(held=False) as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada") as [ada],
-    ):
+    async with household(tmp_path, "ada", held=False) as (model, _, [ada]):
         run_id = await ada.start_run()
         assert await ada.run_ended(run_id) == "completed"
         told = [
@@ -76,7 +73,7 @@ async def test_five_agents_answer_in_order_with_the_simulated_model(tmp_path: Pa
 
 
 async def test_a_run_goes_on_without_its_owner(tmp_path: Path) -> None:
-    async with held_model() as model, house(tmp_path, model.base_url) as here, devices(here.port, "ada") as [ada]:
+    async with household(tmp_path, "ada") as (model, here, [ada]):
         run_id = await ada.run_under_way()
         await ada.drop()
         model.release()
@@ -94,11 +91,7 @@ async def test_a_run_goes_on_without_its_owner(tmp_path: Path) -> None:
 
 
 async def test_resuming_in_the_middle_gives_exactly_what_is_missing(tmp_path: Path) -> None:
-    async with (
-        held_model(held=False) as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada") as [ada],
-    ):
+    async with household(tmp_path, "ada", held=False) as (_, here, [ada]):
         assert await ada.run_ended(await ada.start_run()) == "completed"
         epoch, top = ada.welcome["metadata"]["epoch"], ada.log[-1]["seq"]
         for seq in (0, 1, top // 2, top - 1, top):
@@ -112,11 +105,7 @@ async def test_resuming_in_the_middle_gives_exactly_what_is_missing(tmp_path: Pa
 
 @pytest.mark.parametrize(("where", "reason"), [("elsewhere", "epoch"), ("above", "ahead")])
 async def test_a_position_that_is_not_in_the_log_is_a_gap(where: str, reason: str, tmp_path: Path) -> None:
-    async with (
-        held_model(held=False) as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada", "grace") as [ada, grace],
-    ):
+    async with household(tmp_path, "ada", "grace", held=False) as (_, here, [ada, grace]):
         run_id = await ada.start_run()
         assert await ada.run_ended(run_id) == "completed"
         top = ada.log[-1]["seq"]
@@ -134,11 +123,7 @@ async def test_a_position_that_is_not_in_the_log_is_a_gap(where: str, reason: st
 
 
 async def test_two_devices_see_the_same_and_a_late_one_the_text_so_far(tmp_path: Path) -> None:
-    async with (
-        held_model() as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada", "ada") as [one, two],
-    ):
+    async with household(tmp_path, "ada", "ada") as (model, here, [one, two]):
         run_id = await one.start_run()
         for each in (one, two):
             await each.until(lambda each=each: text_of(each) == BEGUN)
@@ -167,10 +152,10 @@ def text_of(each: Device) -> str:
 
 
 async def test_a_repeated_start_run_is_carried_out_once(tmp_path: Path) -> None:
-    async with (
-        held_model() as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada", "ada", "ada", "ada", "grace") as [ada, again, other, late, grace],
+    async with household(tmp_path, "ada", "ada", "ada", "ada", "grace") as (
+        model,
+        _here,
+        [ada, again, other, late, grace],
     ):
         brief, options = "A brief, the same each time", {"id": "once", "workflow": "short"}
         for each in (again, other, late):
@@ -193,11 +178,7 @@ async def test_a_repeated_start_run_is_carried_out_once(tmp_path: Path) -> None:
 
 
 async def test_a_session_has_one_run_at_a_time(tmp_path: Path) -> None:
-    async with (
-        held_model() as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada", "ada") as [ada, phone],
-    ):
+    async with household(tmp_path, "ada", "ada") as (model, _, [ada, phone]):
         run_id = await ada.run_under_way()
         refused = await phone.ask("start_run", "Another brief, too early", workflow="short")
         assert (refused["metadata"]["code"], refused["metadata"]["run_id"]) == ("already_running", run_id)
@@ -214,7 +195,7 @@ async def test_a_session_has_one_run_at_a_time(tmp_path: Path) -> None:
     [("too short", {}, "content"), ("A brief for nobody at all", {"workflow": "nothing"}, "workflow")],
 )
 async def test_a_brief_that_cannot_be_taken(content: str, options: dict[str, str], field: str, tmp_path: Path) -> None:
-    async with held_model() as model, house(tmp_path, model.base_url) as here, devices(here.port, "ada") as [ada]:
+    async with household(tmp_path, "ada") as (model, _, [ada]):
         refused = await ada.ask("start_run", content, **options)
         assert (refused["metadata"]["code"], set(refused["metadata"]["fields"])) == ("invalid_fields", {field})
         refused = await ada.ask("start_run", "A brief for a session", session_id="somebody-elses")
@@ -225,11 +206,7 @@ async def test_a_brief_that_cannot_be_taken(content: str, options: dict[str, str
 
 
 async def test_a_cancelled_run_ends_when_its_agents_are_gone(tmp_path: Path) -> None:
-    async with (
-        held_model() as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada", "ada") as [ada, phone],
-    ):
+    async with household(tmp_path, "ada", "ada") as (model, here, [ada, phone]):
         run_id = await ada.run_under_way()
         assert model.open == 1
         answer = await phone.ask("cancel_run", run_id=run_id)
@@ -256,7 +233,7 @@ async def test_a_cancelled_run_ends_when_its_agents_are_gone(tmp_path: Path) -> 
 
 
 async def test_one_agent_is_cancelled_and_the_others_go_on(tmp_path: Path) -> None:
-    async with held_model() as model, house(tmp_path, model.base_url) as here, devices(here.port, "ada") as [ada]:
+    async with household(tmp_path, "ada") as (model, _, [ada]):
         run_id = await ada.run_under_way()
         refused = await ada.ask("cancel_run", run_id=run_id, agent_name="Nobody")
         assert refused["metadata"]["code"] == "not_found"
@@ -269,11 +246,7 @@ async def test_one_agent_is_cancelled_and_the_others_go_on(tmp_path: Path) -> No
 
 
 async def test_runs_are_listed_with_the_position_that_they_are_of(tmp_path: Path) -> None:
-    async with (
-        held_model(held=False) as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada") as [ada],
-    ):
+    async with household(tmp_path, "ada", held=False) as (model, _, [ada]):
         assert (await ada.ask("get_run", run_id="nothing"))["metadata"]["code"] == "not_found"
         done = [await ada.start_run()]
         await ada.run_ended(done[0])
@@ -306,11 +279,7 @@ async def test_runs_are_listed_with_the_position_that_they_are_of(tmp_path: Path
 
 @pytest.mark.parametrize("brief", ["Tee für Ä", "  spaces around a brief  ", "🫖" * 10_000])
 async def test_a_brief_is_measured_trimmed_in_code_points(brief: str, tmp_path: Path) -> None:
-    async with (
-        held_model(held=False) as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada") as [ada],
-    ):
+    async with household(tmp_path, "ada", held=False) as (_, _, [ada]):
         if len(brief.strip()) < 10:
             assert (await ada.ask("start_run", brief))["metadata"]["code"] == "invalid_fields"
         else:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.support.daemon import QUICK, http, program, serve
+from tests.support.daemon import http, program, quick_file, serve
 from tests.support.device import Device
 from tests.support.held_model import held_model
+from tests.support.simulated_model import simulated_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,8 +69,7 @@ async def test_a_data_directory_below_which_nothing_can_be_made() -> None:
 
 async def test_a_data_directory_in_use(tmp_path: Path) -> None:
     async with held_model() as model:
-        file = tmp_path / "quick.toml"
-        file.write_text(QUICK.format(base_url=model.base_url))
+        file = quick_file(tmp_path, model.base_url)
         async with serve(file, tmp_path / "data") as first:
             line = await refused("--data", str(tmp_path / "data"), "--port", "0")
             assert f"in use by another daemon (process {first.process.pid})" in line
@@ -153,16 +153,15 @@ async def test_a_provider_that_is_down_is_told_and_the_degraded_answer_serves(tm
 
 async def test_a_key_that_is_refused_is_a_configuration_error_that_the_user_understands(tmp_path: Path) -> None:
     faults = {"lead-1": {"fault": "status", "status": 401}}
-    async with program("simulate", "--port", "0", "--model-name", "lead-1") as model:
-        port = int((await model.line("simulated model at")).split("127.0.0.1:")[1].split("/")[0])
-        assert (await http(port, "/faults", method="PUT", body=faults)).status == 200
+    async with simulated_model("lead-1") as model:
+        model.simulation.tell(faults)
         file = tmp_path / "refused.toml"
-        file.write_text(DOWN.format(port=port))
+        file.write_text(DOWN.format(port=model.port))
         async with serve(file, tmp_path / "data") as served, trio.open_nursery() as clients:
             ada = Device(served.port, "ada")
             await clients.start(ada.live)
             assert await ada.run_ended(await ada.start_run(workflow="delivery")) == "completed"
-            counts = (await http(port, "/faults")).json["requests"]["lead-1"]
+            counts = (await http(model.port, "/faults")).json["requests"]["lead-1"]
             assert counts["total"] == 1  # it opens at once: nobody else is made to wait for it
             fallback = await ada.wait_for(type="agent_status", status="fallback")
             assert fallback["metadata"]["error_type"] == "configuration"

@@ -6,9 +6,9 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from tests.support.daemon import House, house, http, until
+from tests.support.daemon import House, http, until
 from tests.support.device import Device, devices
-from tests.support.held_model import held_model
+from tests.support.household import household
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +36,7 @@ async def nothing_given_up(here: House) -> None:
 
 
 async def test_a_database_that_is_locked_refuses_commands_and_recovers_by_itself(tmp_path: Path) -> None:
-    async with (
-        held_model() as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada", "grace") as [ada, grace],
-    ):
+    async with household(tmp_path, "ada", "grace") as (model, here, [ada, grace]):
         run_id = await ada.run_under_way()
         at = ada.log[-1]["seq"]
         with locked(tmp_path):
@@ -78,11 +74,7 @@ async def test_a_database_that_is_locked_refuses_commands_and_recovers_by_itself
 
 
 async def test_an_answer_that_comes_while_nothing_can_be_kept_comes_once(tmp_path: Path) -> None:
-    async with (
-        held_model() as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada", "ada") as [ada, phone],
-    ):
+    async with household(tmp_path, "ada", "ada") as (model, here, [ada, phone]):
         run_id = await ada.run_under_way()
         with locked(tmp_path):
             model.release()
@@ -97,11 +89,7 @@ async def test_an_answer_that_comes_while_nothing_can_be_kept_comes_once(tmp_pat
 
 
 async def test_whoever_comes_in_the_meantime_is_told_to_come_back(tmp_path: Path) -> None:
-    async with (
-        held_model(held=False) as model,
-        house(tmp_path, model.base_url) as here,
-        devices(here.port, "ada") as [ada],
-    ):
+    async with household(tmp_path, "ada", held=False) as (_, here, [ada]):
         with locked(tmp_path):
             refused = await ada.ask("start_run", "A brief that nobody can keep")
             assert refused["metadata"]["code"] == "unavailable"

@@ -1,4 +1,4 @@
-"""Runs outlive the daemon: `understudy serve` is killed, and what the models, in their own process, see is counted."""
+"""Runs outlive the daemon: `understudy serve` is killed, and what the models, which are not in it, see is counted."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from tests.support.daemon import Served, http, serve, simulate
+from tests.support.daemon import Served, http, serve
 from tests.support.device import Device
+from tests.support.simulated_model import SimulatedModel, simulated_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,8 +21,8 @@ STEPS = ("one", "two", "three", "four", "five")
 """Each step has a model of its own name, so that its requests are counted by themselves."""
 
 
-def configured(directory: Path, model: Served, *, on_restart: str = "resume") -> Path:
-    base_url = f"http://127.0.0.1:{model.port}/v1"
+def configured(directory: Path, model: SimulatedModel, *, on_restart: str = "resume") -> Path:
+    base_url = model.base_url
     text = f'[runs]\non_restart = "{on_restart}"\n[models.default]\nmodel = "none"\nbase_url = "{base_url}"\n'
     for name in STEPS:
         text += f'[models.{name}]\nmodel = "{name}"\nbase_url = "{base_url}"\n'
@@ -32,21 +33,21 @@ def configured(directory: Path, model: Served, *, on_restart: str = "resume") ->
     return file
 
 
-async def requests(model: Served) -> dict[str, dict[str, int]]:
+async def requests(model: SimulatedModel) -> dict[str, dict[str, int]]:
     """What each model was asked: its counts, by its name."""
     counts: dict[str, dict[str, int]] = (await http(model.port, "/faults")).json["requests"]
     return counts
 
 
-async def totals(model: Served) -> dict[str, int]:
+async def totals(model: SimulatedModel) -> dict[str, int]:
     return {name: counts["total"] for name, counts in (await requests(model)).items()}
 
 
-async def faults(model: Served, **by_model: dict[str, Any]) -> None:
+async def faults(model: SimulatedModel, **by_model: dict[str, Any]) -> None:
     assert (await http(model.port, "/faults", method="PUT", body=by_model)).status == 200
 
 
-async def nothing_open(model: Served) -> dict[str, dict[str, int]]:
+async def nothing_open(model: SimulatedModel) -> dict[str, dict[str, int]]:
     """The counts, when the model has seen every connection to it end."""
     with trio.fail_after(20):
         while True:
@@ -84,7 +85,7 @@ def attempts(device: Device, run_id: str) -> list[tuple[str, int, str]]:
 
 
 async def test_killed_after_two_of_five_steps_the_run_goes_on_and_nothing_is_asked_again(tmp_path: Path) -> None:
-    async with simulate("simulated") as model:
+    async with simulated_model("simulated") as model:
         file = configured(tmp_path, model)
         await faults(model, three={"fault": "stall", "after_tokens": 3, "requests": 1})
         async with serve(file, tmp_path / "data") as served, client(served) as ada:
@@ -112,7 +113,7 @@ async def test_killed_after_two_of_five_steps_the_run_goes_on_and_nothing_is_ask
 
 async def test_killed_again_and_again(tmp_path: Path) -> None:
     """Once as soon as the run is accepted, and then in the middle of several steps."""
-    async with simulate("simulated") as model, trio.open_nursery() as nursery:
+    async with simulated_model("simulated") as model, trio.open_nursery() as nursery:
         file = configured(tmp_path, model)
         stall = {"fault": "stall", "after_tokens": 3, "requests": 1}
         await faults(model, **dict.fromkeys(STEPS[::2], stall))
@@ -136,7 +137,7 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_is_to_fail_when_it_is_cut(tmp_path: Path) -> None:
-    async with simulate("simulated") as model:
+    async with simulated_model("simulated") as model:
         file = configured(tmp_path, model, on_restart="fail")
         await faults(model, two={"fault": "stall", "after_tokens": 3, "requests": 1})
         async with serve(file, tmp_path / "data") as served, client(served) as ada:
@@ -153,7 +154,7 @@ async def test_a_run_that_is_to_fail_when_it_is_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_paused_run_is_paused_at_the_next_start(number: signal.Signals, tmp_path: Path) -> None:
-    async with simulate("simulated", tokens_per_second=400.0) as model:
+    async with simulated_model("simulated", tokens_per_second=400.0) as model:
         file = configured(tmp_path, model)
         async with serve(file, tmp_path / "data") as served, client(served) as ada:
             run_id = await ada.start_run(workflow="five")
@@ -180,7 +181,7 @@ async def test_a_paused_run_is_paused_at_the_next_start(number: signal.Signals, 
 
 
 async def test_cancelling_closes_what_is_open_at_the_provider(tmp_path: Path) -> None:
-    async with simulate("simulated") as model:
+    async with simulated_model("simulated") as model:
         file = configured(tmp_path, model)
         await faults(model, one={"fault": "stall", "after_tokens": 3, "requests": 1})
         async with serve(file, tmp_path / "data") as served, client(served) as ada:
@@ -201,7 +202,7 @@ async def under_way(ada: Device) -> str:
 
 
 async def test_cancelled_and_killed_at_once_it_is_cancelled(tmp_path: Path) -> None:
-    async with simulate("simulated") as model:
+    async with simulated_model("simulated") as model:
         file = configured(tmp_path, model)
         await faults(model, one={"fault": "stall", "after_tokens": 3, "requests": 1})
         async with serve(file, tmp_path / "data") as served, client(served) as ada:
@@ -216,7 +217,7 @@ async def test_cancelled_and_killed_at_once_it_is_cancelled(tmp_path: Path) -> N
 
 
 async def test_an_operator_pauses_every_run_and_lets_them_go_on(tmp_path: Path) -> None:
-    async with simulate("simulated", tokens_per_second=400.0) as model:
+    async with simulated_model("simulated", tokens_per_second=400.0) as model:
         file = configured(tmp_path, model)
         async with serve(file, tmp_path / "data") as served, client(served) as ada, client(served, "bob") as bob:
             runs = [await under_way(each) for each in (ada, bob)]

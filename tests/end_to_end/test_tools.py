@@ -24,16 +24,23 @@ function = "tests.support.plugin_tools:think"
 timeout = 0.3
 [tools.block]
 function = "tests.support.plugin_tools:block"
+[tools.wait_for]
+function = "tests.support.plugin_tools:wait_for"
+timeout = 0.3
+[tools.soon]
+function = "tests.support.plugin_tools:fail"
+timeout = 0.3
 [tools.fail]
 function = "tests.support.plugin_tools:fail"
 [agents.handy]
 role = "Handyman"
 prompt = "You are the Handyman."
-tools = ["forecast", "think", "block", "fail", "search_memory", "remember", "read_artifact", "write_artifact",
-    "list_artifacts"]
+tools = ["forecast", "think", "block", "wait_for", "soon", "fail", "search_memory", "remember", "read_artifact",
+    "write_artifact", "list_artifacts"]
 [agents.chief]
 role = "Chief"
 prompt = "You are the Chief."
+capabilities = ["lead"]
 tools = ["start_agent"]
 [workflows.tooled]
 title = "With tools"
@@ -82,7 +89,8 @@ async def test_the_five_events_and_what_may_be_shown_of_a_tool(tmp_path: Path) -
     async with house(tmp_path, None, more=MORE) as daemon, devices(daemon.port, "ada") as [ada]:
         _, log = await one_run(ada, call("forecast", city="c" * 300, days=2))
         assert story(log) == [
-            *("started", "thinking", "tool_executing", "tool_completed", "thinking", "agent_response", "completed")
+            *("started", "thinking", "executing_tool", "tool_executing", "tool_completed"),
+            *("thinking", "agent_response", "completed"),
         ]
         [begun] = [f["metadata"] for f in log if f["type"] == "tool_executing"]
         assert begun["tool_input"] == {"city": "c" * 200, "days": 2}
@@ -119,6 +127,28 @@ async def test_every_failure_is_told_and_the_run_goes_on(tmp_path: Path, brief: 
             assert hidden not in json.dumps([f for f in log if f["type"] != "agent_response"])
         assert any(line["event"] == "tool failed" for line in daemon.log)
         assert "hunter2" not in str(daemon.log)
+        ada.verify()
+
+
+async def test_a_thread_that_hangs_keeps_its_place_and_everybody_is_told(tmp_path: Path) -> None:
+    """One thread for tools: the first call takes it for good, the second finds none, and then it is free again."""
+    file = tmp_path / "file"
+    more = MORE + "[runs]\ntool_threads = 1\n"
+    async with house(tmp_path, None, more=more) as daemon, devices(daemon.port, "ada") as [ada]:
+        _, log = await one_run(ada, call("wait_for", path=str(file)) + call("soon", how="problem"))
+        first, second = [f["metadata"]["status"] for f in log if f["type"] == "tool_completed"]
+        assert (first, second) == ("timeout", "timeout")
+        [said] = [line for line in daemon.log if line["event"] == "no thread was free for a tool"]
+        assert (said["tool"], said["left"], said["level"]) == ("soon", 1, "error")
+        assert await daemon.metric("understudy_tool_threads_left") == 1
+        file.touch()
+        await until(lambda: any(line["event"] == "late result of a tool dropped" for line in daemon.log))
+        assert await daemon.metric("understudy_tool_threads_left") == 0
+        assert await daemon.metric('understudy_tool_late_results_total{tool="wait_for"}') == 1
+        assert await daemon.metric('understudy_tool_calls_total{outcome="timed_out",tool="wait_for"}') == 1
+        assert await daemon.metric('understudy_tool_seconds_count{tool="soon"}') == 1
+        _, log = await one_run(ada, call("wait_for", path=str(file)))
+        assert [f["metadata"]["status"] for f in log if f["type"] == "tool_completed"] == ["success"]
         ada.verify()
 
 
@@ -192,6 +222,20 @@ async def test_a_child_agent_has_its_own_events_and_the_depth_has_an_end(tmp_pat
 
         _, log = await one_run(ada, call("start_agent", agent="nobody", mission="?"), "led")
         assert [f["metadata"]["status"] for f in log if f["type"] == "tool_completed"] == ["error"]
+        ada.verify()
+
+
+async def test_the_agent_of_a_task_starts_others_too(tmp_path: Path) -> None:
+    async with house(tmp_path, None, more=MORE) as daemon, devices(daemon.port, "ada") as [ada]:
+        description = "A shop that sells tea." + call("start_agent", agent="critic", mission="Say what is wrong.")
+        answer = await ada.ask("submit_task", description, required_capabilities=["lead"])
+        task_id = answer["metadata"]["task_id"]
+        done = await ada.wait_for(type="task_status", task_id=task_id, status="completed")
+        assert "critic" in done["metadata"]["result"]["text"], "the model has the child's answer"
+        assert await daemon.metric('understudy_tool_calls_total{outcome="done",tool="start_agent"}') == 1
+        await left(daemon, task_id)
+        folder = tmp_path / "data" / "artifacts" / "=ada" / f"={task_id}"
+        assert sorted(path.name for path in folder.rglob("*.md")) == ["task.1.md", "task.md"]
         ada.verify()
 
 

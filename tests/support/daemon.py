@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 WITHIN = 40.0
 """Seconds for anything that a test waits for: only ever reached where something is broken."""
+STARTED_WITHIN = 90.0
+"""Seconds for a program to start in: two of processor time, of which a busy machine gives little."""
 LOOK_AGAIN = 0.005
 GONE_WITHIN = 5.0
 
@@ -53,6 +55,13 @@ title = "Two short steps"
 steps = [{{ name = "writing", agent = "writer" }}, {{ name = "critique", agent = "critic" }}]
 """
 """A configuration whose workflow `short` has two steps."""
+
+
+def quick_file(directory: Path, base_url: str, more: str = "") -> Path:
+    """A file with the quick configuration, the models at `base_url`, and what is `more`."""
+    file = directory / "quick.toml"
+    file.write_text(QUICK.format(base_url=base_url) + more)
+    return file
 
 
 async def until(holds: Callable[[], Any]) -> Any:
@@ -295,7 +304,7 @@ async def serve(
     *arguments: str,
     port: int = 0,
     command: tuple[str, ...] = COMMAND,
-    within: float = WITHIN,
+    within: float = STARTED_WITHIN,
 ) -> AsyncIterator[Served]:
     """`understudy serve` with the configuration `file`, running; on this port, 0 for a free one.
 
@@ -313,6 +322,6 @@ async def simulate(name: str, *, tokens_per_second: float = 5000.0) -> AsyncIter
     """`understudy simulate` on a free port; its answers name this model."""
     options = ("--port", "0", "--model-name", name, "--tokens-per-second", str(tokens_per_second))
     async with program("simulate", *options, kind=Served) as served:
-        line = await served.line("simulated model at")
+        line = await served.line("simulated model at", STARTED_WITHIN)
         served.port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
         yield served

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 TOOLS = [
@@ -14,7 +15,16 @@ TOOLS = [
         "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
     },
     {"name": "die", "description": "End the process.", "inputSchema": {"type": "object"}},
+    {
+        "name": "hang",
+        "description": "Say which process this is, in a file, and never answer.",
+        "inputSchema": {"type": "object", "properties": {"file": {"type": "string"}}},
+    },
 ]
+
+
+NEVER: dict[str, Any] = {}
+"""For what is not answered."""
 
 
 def answer(message: dict[str, Any]) -> dict[str, Any] | None:
@@ -29,6 +39,9 @@ def answer(message: dict[str, Any]) -> dict[str, Any] | None:
             name, arguments = message["params"]["name"], message["params"].get("arguments") or {}
             if name == "die":
                 os._exit(1)
+            if name == "hang":
+                Path(arguments["file"]).write_text(str(os.getpid()))
+                return NEVER
             if not isinstance(arguments.get("text"), str):
                 return {"content": [{"type": "text", "text": "There is no text."}], "isError": True}
             said = arguments["text"].upper() + os.environ.get("SHOUT_END", "") + os.environ.get("SHOUT_HIDDEN", "")
@@ -42,5 +55,7 @@ for line in sys.stdin:
     received = json.loads(line)
     if "id" in received and "method" in received:
         result = answer(received)
+        if result is NEVER:
+            continue
         body = {"result": result} if result is not None else {"error": {"code": -32601, "message": "unknown"}}
         print(json.dumps({"jsonrpc": "2.0", "id": received["id"], **body}), flush=True)

@@ -16,7 +16,7 @@ from actors.models.endpoint import Endpoint
 from actors.models.gate import Gate
 from actors.models.lease import GateStatus, ReadStatus
 from actors.models.leaseholder import Leaseholder
-from actors.models.model_call import CallLimits, CallResult, ModelCall
+from actors.models.model_call import CallLimits, CallResult, ModelCall, Pause
 from actors.models.plan import ModelsPlan
 from actors.models.supervisor import Models
 from runtime import Actor, Report, System, TaskEnded, open_system
@@ -50,6 +50,9 @@ class Heard:
         self.pieces.append(piece)
         self.first_text.set()
 
+    def caught_up(self) -> None:
+        """Each piece was taken as it came."""
+
     def model(self, name: str) -> None:
         self.events.append(("model", name))
 
@@ -71,6 +74,7 @@ class Begin:
     observer: Heard
     limits: CallLimits
     parameters: dict[str, Any] = attrs.field(factory=dict)
+    pause: Pause | None = None
 
 
 @attrs.frozen
@@ -118,6 +122,7 @@ class Caller(Actor):
             limits=begin.limits,
             observer=begin.observer,
             rng=random.Random(7),
+            pause=begin.pause,
         )
 
 
@@ -174,12 +179,25 @@ class ModelsSystem:
         status: GateStatus = await self.gate(name).ask(ReadStatus(), within=5)
         return status
 
-    async def ended(self, *models: str, observer: Heard | None = None, limits: CallLimits = QUICK, **more: Any) -> Any:
+    async def ended(
+        self,
+        *models: str,
+        observer: Heard | None = None,
+        limits: CallLimits = QUICK,
+        pause: Pause | None = None,
+        **more: Any,
+    ) -> Any:
         """Makes a call, and gives how its task ended."""
-        return await self.caller.ask(Begin(models, observer or Heard(), limits, more), within=60)
+        return await self.caller.ask(Begin(models, observer or Heard(), limits, more, pause), within=60)
 
-    async def call(self, *models: str, observer: Heard | None = None, limits: CallLimits = QUICK) -> CallResult:
-        ended = await self.ended(*models, observer=observer, limits=limits)
+    async def call(
+        self,
+        *models: str,
+        observer: Heard | None = None,
+        limits: CallLimits = QUICK,
+        pause: Pause | None = None,
+    ) -> CallResult:
+        ended = await self.ended(*models, observer=observer, limits=limits, pause=pause)
         assert ended.error is None, ended.trace
         assert not ended.cancelled
         result: CallResult = ended.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -26,6 +27,13 @@ def block(seconds: float) -> str:
     """Block a thread."""
     time.sleep(seconds)
     return "blocked"
+
+
+def wait_for(path: str) -> str:
+    """Block a thread until there is such a file."""
+    while not Path(path).exists():
+        time.sleep(0.005)
+    return "it is there"
 
 
 def fail(how: str, context: ToolContext) -> str:

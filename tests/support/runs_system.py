@@ -14,7 +14,6 @@ from actors.agents.definitions import AgentDefinition
 from actors.agents.step import AgentServices
 from actors.models.model_call import CallLimits
 from actors.protocol.codes import ErrorType
-from actors.protocol.connection_events import Limits, welcome
 from actors.protocol.event_types import RUN_ENDS, ToolStatus
 from actors.protocol.events import Stamp, encode
 from actors.protocol.stamps import Stamps
@@ -24,12 +23,14 @@ from actors.workflows.attempts import AttemptLimits
 from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 from actors.workflows.messages import (
     Answered,
+    ChildAnswered,
     FellBack,
     GaveNoAnswer,
     GoOn,
     Held,
     Hold,
     Retrying,
+    StartChildAgent,
     StartOver,
     Thinking,
     UsedTool,
@@ -40,8 +41,9 @@ from actors.workflows.messages import (
 from actors.workflows.record import RunRecord, decode_record
 from actors.workflows.run import RunServices
 from actors.workflows.runs import Runs
-from runtime import Actor
+from runtime import Actor, Refused, TimedOut
 from tests.support.grammar import check
+from tests.support.grammar_log import welcomed
 from tests.support.users_system import OFTEN, START, UsersSystem, users_system
 
 if TYPE_CHECKING:
@@ -58,17 +60,6 @@ if TYPE_CHECKING:
 AGENTS = {
     name: AgentDefinition(name, name.capitalize(), f"You are the {name}.") for name in ("analyst", "tester", "writer")
 }
-LIMITS = Limits(
-    frame_bytes=1,
-    outbound_bytes=1,
-    commands_per_minute=1,
-    in_flight=1,
-    connections=1,
-    sessions=1,
-    runs=1,
-    log_events=1,
-    log_seconds=1,
-)
 STAMP = Stamp("welcome", "2026-11-20T08:30:00.000Z")
 BRIEF = "A shop that sells tea by weight"
 
@@ -83,6 +74,9 @@ THREE = workflow(
     StepDefinition("text", "writer"),
 )
 
+TWO_CALLS = {("test", 1): ["think", "write", "wait 1", "think", "write", "answer"]}
+"""The tester calls its model twice."""
+
 
 def answer(step: str, attempt: int) -> str:
     return f"The answer of {step}, attempt {attempt}."
@@ -93,8 +87,9 @@ class Script:
     """What agents do, by step and attempt; who is not named thinks, writes in pieces and answers.
 
     A script is a sequence of: think, write, write TEXT, answer, answer TEXT, degraded, partial, retry, fall back,
-    work, give up, crash, hang, wait SECONDS, leave, tool, tool done. An agent that is told to hold rests before it
-    thinks, which it may do again and again: `think` stands for a call to the model.
+    work, give up, crash, hang, wait SECONDS, leave, tool, tool done, child AGENT [SECONDS]. An agent that is told to
+    hold rests before it thinks, which it may do again and again: `think` stands for a call to the model. `child` is a
+    call of a tool that starts an agent, and takes no longer than SECONDS.
     """
 
     plays: dict[tuple[str, int], list[str]] = attrs.field(factory=dict)
@@ -103,6 +98,8 @@ class Script:
     """Of the model, by step and attempt."""
     earlier: list[tuple[EarlierStep, ...]] = attrs.field(factory=list)
     started_over: list[str] = attrs.field(factory=list)
+    children: list[tuple[str, str | None, str]] = attrs.field(factory=list)
+    """What came of each `child`: whose it was, its text, and the sentence."""
     pace: float = 0.1
     lingers: float = 0.0
     """Seconds that an agent takes to end."""
@@ -123,6 +120,7 @@ class Player(Actor):
         self.script.situations.append(situation)
         self.script.earlier.append(tuple(earlier))
         self.offset = 0
+        self.number = 0
         self.hold: int | None = 0 if situation.held else None
         self.rests = False
         self.released = trio.Event()
@@ -169,6 +167,8 @@ class Player(Actor):
                 case "tool":
                     self.call = f"{step}.{attempt}.{self.offset}"
                     run.tell(UsingTool(step, attempt, self.call, "search", {"words": "tea"}))
+                case "child":
+                    await self.child(*rest.split())
                 case "write":
                     text = rest or answer(step, attempt)[self.offset : self.offset + 7]
                     run.tell(Wrote(step, attempt, self.offset, text))
@@ -197,6 +197,18 @@ class Player(Actor):
                     await trio.sleep(float(rest))
                 case "leave":
                     self.stop("for no reason")
+
+    async def child(self, agent: str, within: str = "600") -> None:
+        step, attempt, run = self.situation.step, self.situation.attempt, self.situation.run
+        self.number += 1
+        call = f"{step}.{attempt}.call{self.number}"
+        run.tell(UsingTool(step, attempt, call, "start_agent", {"agent": agent}))
+        try:
+            answered = await run.ask(StartChildAgent(step, attempt, call, agent, f"For {step}."), float(within))
+        except (Refused, TimedOut) as error:
+            answered = ChildAnswered(None, str(getattr(error, "reason", "overdue")))
+        self.script.children.append((step, answered.text, answered.sentence))
+        run.tell(UsedTool(step, attempt, call, "start_agent", ToolStatus.SUCCESS, 5, answered.text))
 
     async def give(self, text: str, verb: str) -> None:
         step, attempt, run = self.situation.step, self.situation.attempt, self.situation.run
@@ -268,6 +280,30 @@ class RunsSystem:
         self.verify(run_id)
         return str(status)
 
+    async def until_status(self, run_id: str, status: str) -> None:
+        with trio.fail_after(600):
+            while self.record(run_id).status != status:
+                await trio.sleep(0.01)
+
+    async def until_called(self, step: str) -> None:
+        """Wait until the first attempt at this step has asked its model."""
+        with trio.fail_after(600):
+            while (step, 1) not in self.script.calls:
+                await trio.sleep(0.01)
+
+    async def paused_while(self, step: str) -> str:
+        """A run that was told to pause while this step's model was asked, and has come to rest."""
+        run_id = await self.start()
+        await self.until_called(step)
+        await self.pause(run_id)
+        await self.until_status(run_id, "paused")
+        return run_id
+
+    def causes(self) -> dict[str, str]:
+        """The event that each command is named in, in short."""
+        named = zip(self.log(), self.story(), strict=True)
+        return {frame["metadata"]["cause"]: line for frame, line in named if "cause" in frame["metadata"]}
+
     def verify(self, run_id: str, *, over: bool = True) -> None:
         """Log and record agree, the grammar holds, nothing is left."""
         log = self.log()
@@ -305,22 +341,9 @@ def after_of(follower: Any) -> int:
 
 def hello(follower: Any) -> dict[str, Any]:
     """The `welcome` that this follower's client would have got."""
-    event = welcome(
-        STAMP,
-        reply_to="h",
-        connection_id="c",
-        client_id="c",
-        user_id="ada",
-        role="operator",
-        tier="enterprise",
-        epoch=follower.began.epoch,
-        seq=follower.began.seq,
-        resumed=True,
-        replayed=follower.began.seq - after_of(follower),
-        heartbeat_interval=30.0,
-        limits=LIMITS,
-        server_time=START,
-    )
+    began = follower.began
+    replayed = began.seq - after_of(follower)
+    event = welcomed(STAMP, user_id="ada", epoch=began.epoch, seq=began.seq, resumed=True, replayed=replayed)
     frame: dict[str, Any] = json.loads(encode(event))
     return frame
 
@@ -368,7 +391,7 @@ async def runs_system(
         services = RunServices(system.ref("/users"), system.ref("/storage"), stamps, agents, daemon, limits)
         if coordinator:
             services = attrs.evolve(services, coordinator=system.ref("/coordinator"))
-        runs = Runs(lambda: services, system.ref("/storage"), keep)
+        runs = Runs(services, keep)
         if run_budget is not None:
             runs.budget = run_budget
         return runs

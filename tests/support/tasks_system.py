@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import pytest
 import trio
 
 from actors.agents.definitions import AgentDefinition
@@ -24,20 +25,20 @@ from actors.coordination.tasks import Tasks
 from actors.models.model_call import CallLimits
 from actors.protocol.stamps import Stamps
 from actors.protocol.task_events import TASK_ENDS
+from actors.tools.toolbox import ToolBox
 from actors.users.keys import actor_name
 from actors.users.messages import Handle, Locate
 from actors.users.task_commands import Coordination
-from runtime import Mailbox
+from runtime import Mailbox, Refused
 from supervisors import ChildSpec
 from tests.support.grammar import check
 from tests.support.runs_system import Player, Script, ScriptedServices
-from tests.support.users_system import OFTEN, START, Follower, UsersSystem, command, settle, users_system
+from tests.support.users_system import OFTEN, START, Follower, UsersSystem, command, settle, users_system, virtual
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    import pytest
-
+    from actors.artifacts.store import Artifacts
     from actors.protocol.channel_events import AgentView
     from runtime import Ref, System
     from tests.support.memory_journal import Plan
@@ -142,6 +143,12 @@ class TasksSystem:
         answer = await self.say(user, "submit_task", content, **wanted)
         return str(answer["task_id"])
 
+    async def under_way(self, content: str = "Dig a hole", *, user: str = "ada", **more: Any) -> str:
+        """A task that somebody has begun."""
+        task_id = await self.submit(content, user=user, **more)
+        await self.until_status(task_id, "running", user=user)
+        return task_id
+
     async def cancel(self, task_id: str, user: str = "ada") -> Any:
         return await self.tasks.ask(CancelTask(user, task_id), 60)
 
@@ -211,6 +218,7 @@ async def tasks_system(
     engine: Any = lambda _: None,
     most_open: int = 100,
     keep: float = 86_400.0,
+    artifacts: Artifacts | None = None,
 ) -> AsyncIterator[TasksSystem]:
     """A coordinator at /coordinator with a clerk and a poet, tasks at /tasks, and all that `users_system` has."""
     monkeypatch.setattr(working, "AgentStep", Player)
@@ -223,7 +231,15 @@ async def tasks_system(
 
     async with users_system(plan=plan, holder=holder, coordination=coordination) as base:
         ref = base.system.ref
-        agents = ScriptedServices(AGENTS, lambda _: ref("/"), CallLimits(), 4000, random.Random(1), script=script)
+        agents = ScriptedServices(
+            AGENTS,
+            lambda _: ref("/"),
+            CallLimits(),
+            4000,
+            random.Random(1),
+            box=ToolBox(artifacts=artifacts),
+            script=script,
+        )
         coordinator = CoordinatorServices(
             journal=ref("/storage"),
             context=lambda user: ref(f"/users/{actor_name(user)}"),
@@ -253,3 +269,19 @@ async def tasks_system(
             root.actor.start_child(spec)
         await settle()
         yield TasksSystem(base, script, roster, counts)
+
+
+def run(test: Callable[[TasksSystem], Awaitable[None]], monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    """A test in virtual time; what it has left in the logs is checked. Options as `tasks_system` has them."""
+
+    async def main() -> None:
+        async with tasks_system(monkeypatch, **options) as here:
+            await test(here)
+            here.verify()
+
+    virtual(main)
+
+
+def refused(code: str) -> Any:
+    """For `with`: the block is refused with an error of this code."""
+    return pytest.raises(Refused, match=code)

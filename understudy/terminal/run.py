@@ -35,6 +35,7 @@ from understudy.terminal.interrupt import listening_for_interrupts
 from understudy.terminal.orders import EXIT_DONE, EXIT_FAILED, cancel_run
 from understudy.terminal.screen import PlainScreen, Screen, TerminalScreen
 from understudy.terminal.story import Note, Told, tell
+from understudy.terminal.timeline import Timeline, mark
 from understudy.terminal.troubles import ended_words, refusal_words
 from understudy.terminal.words import printable, status_line
 
@@ -67,6 +68,7 @@ class Follower:
     began: float = attrs.field(factory=trio.current_time)
     view: RunView | None = None
     told: Told = attrs.field(factory=Told)
+    timeline: Timeline = Timeline()
     been_there: bool = False
     lost_at: float | None = None
     turn: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -164,6 +166,8 @@ class Follower:
 
     def _show(self, view: RunView, event: Event | None = None) -> RunView:
         self.view = view
+        if event is not None and event.run_id == view.run_id:
+            self.timeline = mark(self.timeline, event)
         self.told, items = tell(self.told, view, event)
         self.screen.tell(items)
         return view
@@ -214,7 +218,7 @@ async def run_brief(
             err.write(f"{lost}\n")
             return EXIT_FAILED
         if view is not None:
-            screen.summary(view, follower.elapsed)
+            screen.summary(view, follower.timeline, follower.elapsed)
             return EXIT_DONE if view.status == "completed" else EXIT_FAILED
         if follower.view is None:
             err.write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
+from rich.bar import Bar
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,18 +14,22 @@ from rich.table import Table
 from rich.text import Text
 
 from understudy.terminal.story import Closing, Heading, Item, Note, Piece, Tone
+from understudy.terminal.timeline import TIMELINE_HEADER, drawn, timeline_rows
 from understudy.terminal.words import SUMMARY_HEADER, last_line, printable, summary_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self, TextIO
 
     from understudy.client.view import RunView
+    from understudy.terminal.timeline import Timeline
 
 #: Seconds between two drawings of the status line. A fast model sends hundreds of pieces a second.
 _FRAME: Final = 0.04
+#: Characters of a whole run in a chart of plain lines.
+_BAR: Final = 40
 _STYLES: Final[dict[Tone, str]] = {
     "info": "dim",
     "warning": "yellow",
@@ -47,7 +52,7 @@ class Screen(Protocol):
     def aside(self) -> AbstractContextManager[None]:
         """For the block somebody else reads and writes at this place."""
 
-    def summary(self, view: RunView, elapsed: float) -> None: ...
+    def summary(self, view: RunView, timeline: Timeline, elapsed: float) -> None: ...
 
 
 def heading_words(heading: Heading) -> str:
@@ -100,13 +105,18 @@ class PlainScreen:
         self._finish_line()
         yield
 
-    def summary(self, view: RunView, elapsed: float) -> None:
-        rows = [SUMMARY_HEADER, *summary_rows(view)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(SUMMARY_HEADER))]
+    def summary(self, view: RunView, timeline: Timeline, elapsed: float) -> None:
+        self._table([SUMMARY_HEADER, *summary_rows(view)])
+        if timeline.spans:
+            bars = [(*cells, drawn(lane, timeline.length, _BAR)) for cells, lane in timeline_rows(timeline)]
+            self._table([(*TIMELINE_HEADER, ""), *bars])
+        self._print(f"\n{last_line(view, elapsed)}")
+
+    def _table(self, rows: Sequence[tuple[str, ...]]) -> None:
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         self._print("")
         for row in rows:
             self._print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        self._print(f"\n{last_line(view, elapsed)}")
 
     def _finish_line(self) -> None:
         if self._line:
@@ -166,7 +176,7 @@ class TerminalScreen:
             self._drawn = now
             self._live.refresh()
 
-    def summary(self, view: RunView, elapsed: float) -> None:
+    def summary(self, view: RunView, timeline: Timeline, elapsed: float) -> None:
         table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
         for column in SUMMARY_HEADER:
             table.add_column(column, justify="right" if column in ("time", "tokens") else "left")
@@ -174,6 +184,8 @@ class TerminalScreen:
             table.add_row(*(Text(cell) for cell in row))
         self._console.print()
         self._console.print(table)
+        if timeline.spans:
+            self._console.print(_chart(timeline))
         self._console.print(Text(last_line(view, elapsed), style="bold"))
 
     @contextmanager
@@ -206,3 +218,15 @@ class TerminalScreen:
         if self._row:
             row, self._row = self._row, ""
             self._console.print(Text(row))
+
+
+def _chart(timeline: Timeline) -> Table:
+    """The steps as bars above one another, as wide as the terminal is."""
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, expand=True)
+    for column in TIMELINE_HEADER:
+        table.add_column(column, justify="left" if column == "step" else "right", no_wrap=True)
+    table.add_column("", ratio=1)
+    for cells, lane in timeline_rows(timeline):
+        chart = Bar(timeline.length, lane.begin, lane.end, color="cyan") if lane and timeline.length else Text()
+        table.add_row(*map(Text, cells), chart)
+    return table

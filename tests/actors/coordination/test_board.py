@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from actors.coordination.board import SWEEP_FROM, Board, Claim, Grant, Place
 from actors.protocol.task_events import Priority
+from tests.support.examples import examples
 
 RANKS = {priority: priority.rank for priority in Priority}
 
@@ -281,7 +282,7 @@ class Boards(RuleBasedStateMachine):
 
 
 TestBoards = Boards.TestCase
-TestBoards.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestBoards.settings = settings(max_examples=examples(0.5), stateful_step_count=60, deadline=None)
 
 
 @given(

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import pytest
 import trio
 
-from actors.coordination.messages import StartTask
 from actors.coordination.record import TaskLimits
-from actors.engines.messages import BadExecution, Cancel, EngineBusy, EngineProgress, EngineResult, Execute
+from actors.durable.supervisor import TakeUp
 from actors.operations.channels import Published, Topic
 from actors.protocol.catalogue import CATALOGUE, Failure
 from actors.protocol.channel_events import Channel
 from runtime import Actor, Refused
 from supervisors import ChildSpec
-from tests.support.memory_journal import Plan
-from tests.support.tasks_system import DIG, FILE, LIMITS, WRITE, TasksSystem, tasks_system
-from tests.support.users_system import OFTEN, START, settle, virtual
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from tests.support.memory_journal import Fault
+from tests.support.tasks_system import DIG, FILE, LIMITS, WRITE, TasksSystem, run
+from tests.support.users_system import START, settle
 
 TASK = "task"
 
 
 def sentence(failure: Failure) -> str:
     return CATALOGUE[failure].sentence
-
-
-def run(test: Callable[[TasksSystem], Awaitable[None]], monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
-    async def main() -> None:
-        async with tasks_system(monkeypatch, **options) as here:
-            await test(here)
-            here.verify()
-
-    virtual(main)
 
 
 def test_an_agent_of_the_daemon_does_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,207 +241,9 @@ def test_the_end_is_told_on_the_channel_to_its_owner(monkeypatch: pytest.MonkeyP
     run(test, monkeypatch)
 
 
-# --- what may crash meanwhile
-
-
-@pytest.mark.parametrize("path", ["/tasks", "/tasks/TASK", "/coordinator", "/users/ada", "/storage", "/users"])
-@pytest.mark.parametrize("at", [0.05, 0.5, 2.0])
-def test_a_crash_and_the_task_ends_once(path: str, at: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def test(here: TasksSystem) -> None:
-        task_id = await here.submit("File", **FILE)
-        queued = await here.submit("Write", **WRITE)
-        more = await here.submit("Write more", **WRITE)
-        await trio.sleep(at)
-        here.crash(path.replace("TASK", task_id))
-        for each in (task_id, queued, more):
-            assert (await here.ended(each)).status == "completed"
-            story = here.story(each)
-            assert story.count("completed 1") + story.count("completed 2") == 1
-        if path == "/coordinator":
-            assert here.story(task_id) == ["queued", "running 1", "completed 1"]
-        agents = await here.agents()
-        assert (agents["clerk"].current_tasks, agents["poet"].current_tasks) == (0, 0)
-
-    run(test, monkeypatch, plays={(TASK, 1): ["wait 3", "answer"]})
-
-
-def test_after_a_crash_of_the_coordinator_nobody_is_given_more_than_they_may_have(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def test(here: TasksSystem) -> None:
-        first = await here.submit("First", **WRITE)
-        await here.until_status(first, "running")
-        waiting = [await here.submit(f"More {n}", **WRITE) for n in range(3)]
-        for _ in range(3):
-            here.crash("/coordinator")
-            for _ in range(40):
-                running = [t for t in [first, *waiting] if here.record(t).open]
-                assert len(running) <= 1
-                await trio.sleep(0.1)
-        for task_id in [first, *waiting]:
-            await here.ended(task_id)
-        begun = [s.run_id for s in here.script.situations]
-        assert begun == [first, *waiting]
-
-    run(test, monkeypatch, plays={(TASK, 1): ["wait 6", "answer"]})
-
-
-def test_a_task_whose_actor_fails_again_and_again_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def test(here: TasksSystem) -> None:
-        task_id = await here.submit("File", **FILE)
-        for attempt in (1, 2, 3, 4):
-            await here.until_status(task_id, "running", attempt)
-            here.crash(f"/tasks/{task_id}")
-        record = await here.ended(task_id)
-        assert (record.status, record.error) == ("failed", sentence(Failure.TASK_INTERRUPTED))
-
-    run(test, monkeypatch, plays={(TASK, n): ["hang"] for n in range(1, 9)})
-
-
-def test_a_task_that_is_cut_off_too_often_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def test(here: TasksSystem) -> None:
-        task_id = await here.submit("File", **FILE)
-        for attempt in (1, 2):
-            await here.until_status(task_id, "running", attempt)
-            here.crash(f"/tasks/{task_id}")
-        assert (await here.ended(task_id)).error == sentence(Failure.TASK_INTERRUPTED)
-
-    plays = {(TASK, n): ["hang"] for n in range(1, 9)}
-    run(test, monkeypatch, plays=plays, limits=attrs.evolve(LIMITS, interruptions=2))
-
-
-def test_what_was_accepted_and_not_started_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The context is gone before it can have the task's actor started."""
-
-    async def test(here: TasksSystem) -> None:
-        here.base.system.suspend("/tasks")
-        task_id = await here.submit("File", **FILE)
-        here.crash("/users/ada")
-        here.crash("/tasks")  # with the order that waited in its mailbox handled by nobody in particular
-        assert (await here.ended(task_id)).status == "completed"
-
-    run(test, monkeypatch)
-
-
-@pytest.mark.parametrize("fault", ["clean", "unknown", "unknown but done", "crash", "crash but done"])
-@pytest.mark.parametrize("place", range(5))
-def test_trouble_with_storage_at_each_commit(fault: Fault, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan()
-
-    async def test(here: TasksSystem) -> None:
-        digger = await here.digger()
-        await digger.register()
-        if place:
-            task_id = await here.submit()
-            await here.until_status(task_id, "queued" if place == 1 else "running")
-            plan.faults.extend([fault])
-            await here.until_status(task_id, "running")
-        else:
-            plan.faults.extend([fault])
-            with trio.fail_after(600):
-                while True:
-                    try:
-                        answer = await here.say("ada", "submit_task", "Dig", command_id="same", **DIG)
-                        break
-                    except Exception:
-                        await trio.sleep(0.5)
-            task_id = answer["task_id"]
-            await here.until_status(task_id, "running")
-        while not digger.offers():
-            await trio.sleep(0.1)
-        if place == 3:
-            plan.faults.extend([fault])
-        (_, attempt) = digger.offers()[-1]
-        answer = await digger.update(task_id, attempt, "completed", result=1, command_id="done")
-        assert answer == {"status": "completed"}
-        record = await here.ended(task_id)
-        assert record.result == 1
-        assert here.story(task_id) == ["queued", "running 1", "completed 1"]
-        assert await digger.update(task_id, attempt, "completed", result=1, command_id="done") == answer
-
-    run(test, monkeypatch, plan=plan)
-
-
-# --- engines
-
-
-class Scripted(Actor):
-    """An engine that answers as it is told, one answer a time."""
-
-    def __init__(self, answers: list[Any], heard: list[Any]) -> None:
-        self.answers = answers
-        self.heard = heard
-        self.kept: list[Any] = []
-
-    async def receive(self, message: Any) -> object:
-        self.heard.append(message)
-        if not isinstance(message, Execute):
-            return None
-        answer = self.answers.pop(0)
-        if answer == "hang":
-            self.kept.append(self.defer())
-            return None
-        if isinstance(answer, Exception) and not isinstance(answer, Refused):
-            raise answer
-        assert message.progress is not None
-        message.progress.tell(EngineProgress(message.key, 1, 2))
-        return answer
-
-
-def result(status: str = "completed", failure: Failure | None = None, **more: Any) -> EngineResult:
-    values = {"degraded": False, "diverted_from": None, "failure": failure, "duration_ms": 5, **more}
-    return EngineResult("creative", "brainstorming", status, {"ideas": 3}, **values)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("answers", "story", "error"),
-    [
-        ([result()], ["running 1", "completed 1"], ""),
-        ([Refused(EngineBusy(2.0)), Refused(EngineBusy(2.0)), result()], ["running 1", "completed 1"], ""),
-        ([Refused(BadExecution({"parameters": "Say how many."}))], ["running 1", "failed 1"], "Say how many."),
-        ([result("failed", Failure.CONTENT_POLICY)], ["running 1", "failed 1"], sentence(Failure.CONTENT_POLICY)),
-        ([RuntimeError("planned"), result()], ["running 1", "queued", "running 2", "completed 2"], ""),
-        (["hang", result()], ["running 1", "queued", "running 2", "completed 2"], ""),
-        ([result("failed", Failure.INTERNAL, defect=True)] * 3, ["running 3", "failed 3"], sentence(Failure.INTERNAL)),
-    ],
-)
-def test_an_engine_does_what_is_of_its_type(
-    answers: list[Any], story: list[str], error: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    heard: list[Any] = []
-    left = list(answers)
-
-    async def test(here: TasksSystem) -> None:
-        root: Any = here.base.system.root
-        root.actor.start_child(ChildSpec("creative", lambda: Scripted(left, heard), budget=OFTEN))
-        refs["creative"] = here.base.system.ref("/creative")
-        answer = await here.say("ada", "submit_task", "Ideas", task_type="brainstorming", parameters={"n": 3})
-        record = await here.ended(answer["task_id"])
-        assert here.story(answer["task_id"])[-len(story) :] == story
-        assert record.error == error
-        assert record.attempts[-1].agent_id == "creative"
-        if not error:
-            assert record.result == {"ideas": 3, "engine": "creative", "degraded": False}
-        asked = [message for message in heard if isinstance(message, Execute)]
-        assert {(m.task_type, m.user, m.key) for m in asked} == {("brainstorming", "ada", record.task_id)}
-        if "hang" in answers:
-            assert Cancel("ada", record.task_id) in heard
-
-    refs: dict[str, Any] = {}
-    run(test, monkeypatch, engine=lambda kind: refs["creative"] if kind == "brainstorming" else None)
-
-
-def test_capabilities_go_before_the_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def test(here: TasksSystem) -> None:
-        task_id = await here.submit("File", task_type="brainstorming", **FILE)
-        assert (await here.ended(task_id)).attempts[-1].agent_id == "clerk"
-
-    run(test, monkeypatch, engine=lambda _: None)
-
-
 def test_a_task_that_there_is_not_has_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(here: TasksSystem) -> None:
-        await here.tasks.ask(StartTask("ada", "none"), 5)
+        await here.tasks.ask(TakeUp("ada", "none"), 5)
         await trio.sleep(5)
         assert not here.alive("/tasks/none")
 

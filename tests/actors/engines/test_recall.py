@@ -6,13 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import httpx2
 import pytest
 import structlog
 import trio
 
 from actors.engines.counts import EngineCounts
-from actors.engines.embeddings import Embeddings
 from actors.engines.engine import Part
 from actors.engines.fallback import EnginePlan, engine_spec
 from actors.engines.memory import Memory
@@ -20,7 +18,6 @@ from actors.engines.ranking import pack
 from actors.engines.recall import MemoryLimits, PerfectRecall, Vector
 from actors.engines.scan import PlainScan, find
 from actors.engines.strategy import Desk, Outcome, Unavailable
-from actors.models.endpoint import Endpoint
 from actors.storage.interface import Record, Stored
 from runtime import open_system
 from supervisors import ChildSpec, supervise
@@ -101,15 +98,12 @@ class Meanings:
 
     def __init__(self) -> None:
         self.away = False
-        self.closed = False
 
-    async def __call__(self, text: str) -> Vector | None:
+    async def __call__(self, text: str, user: str) -> Vector | None:
+        assert user in {"ada", "grace"}
         if self.away:
             return None
         return Vector("v", pack([float("hot" in text or "warm" in text), float("cold" in text), 0.1]))
-
-    async def close(self) -> None:
-        self.closed = True
 
 
 async def test_with_vectors_a_memory_is_found_by_its_meaning_and_without_by_its_words(tmp_path: Path) -> None:
@@ -124,44 +118,6 @@ async def test_with_vectors_a_memory_is_found_by_its_meaning_and_without_by_its_
         meanings.away = True
         assert (await do(engine, "warm")).result["memories"] == []
         assert len((await do(engine, "serve warm")).result["memories"]) == 2
-        await engine.close()
-        assert meanings.closed
-
-
-async def test_embeddings_are_asked_for_and_left_alone_after_a_failure(autojump_clock: Any) -> None:
-    answers: list[Any] = [
-        (200, {"data": [{"embedding": [0.5, 1.0], "index": 0, "object": "embedding"}], "model": "e", "object": "list"}),
-        (500, {}),
-        (200, {"data": [{"embedding": [1.0], "index": 0, "object": "embedding"}], "model": "e", "object": "list"}),
-        (200, {"data": []}),
-        (200, {"something": "else"}),
-        (200, None),
-    ]
-    asked: list[dict[str, Any]] = []
-
-    async def answer(request: httpx2.Request) -> httpx2.Response:
-        asked.append(json.loads(request.content))
-        status, body = answers[len(asked) - 1]
-        if body is None:
-            await trio.sleep_forever()
-        return httpx2.Response(status, json=body)
-
-    endpoint = Endpoint("embed", "http://localhost/v1", None, "embedding-1")
-    embeddings = Embeddings(endpoint, structlog.get_logger(), transport=httpx2.MockTransport(answer))
-    assert await embeddings("x" * 9000) == Vector("embedding-1", pack([0.5, 1.0]))
-    assert (asked[0]["model"], len(asked[0]["input"])) == ("embedding-1", 8000)
-    assert await embeddings("tea") is None
-    assert await embeddings("tea") is None
-    assert len(asked) == 2
-    await trio.sleep(31)
-    assert await embeddings("tea") == Vector("embedding-1", pack([1.0]))
-    for _ in answers[3:]:
-        began = trio.current_time()
-        assert await embeddings("tea") is None
-        assert trio.current_time() - began <= 5.1
-        await trio.sleep(31)
-    assert len(asked) == len(answers)
-    await embeddings.close()
 
 
 # --- the plain scan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from actors.workflows import attempts, progress
 from actors.workflows.children import DEEPEST, MOST_OF_A_RUN, living, new_child, waits_for_child, with_child
 from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 from actors.workflows.messages import StartChildAgent
@@ -53,3 +54,15 @@ def test_who_lives_is_known_by_step_and_call() -> None:
     ended = made.put(attrs.evolve(made.step("b.1"), open=False, status="completed"))
     assert living(ended, "b") == []
     assert not waits_for_child(ended, ended.step("b"))
+
+
+def test_a_run_whose_only_work_is_a_child_that_rests_has_come_to_rest() -> None:
+    made = record()
+    parent = attempts.standing(attempts.begun(made.steps[0], 1.0), "thinking", "Thinking.")
+    made = made.put(parent)
+    order = attrs.evolve(ORDER, step="a")
+    made = attrs.evolve(with_child(made, child(made, order)), paused=True)
+    begun = attempts.begun(made.children[0], 2.0, held=True)
+    assert not progress.at_rest(made.put(begun))
+    assert progress.at_rest(made.put(attempts.resting(begun, 3.0)))
+    assert not progress.at_rest(made)  # without a child that is open, the parent is at work itself

@@ -17,11 +17,13 @@ from actors.storage.journal import Append
 from actors.users.keys import OPEN, RUNS, run_key
 from actors.workflows import attempts, progress
 from actors.workflows.attempts import AttemptLimits
-from actors.workflows.definitions import StepDefinition
-from actors.workflows.messages import Answered
+from actors.workflows.children import new_child, with_child
+from actors.workflows.definitions import StepDefinition, WorkflowDefinition
+from actors.workflows.messages import Answered, StartChildAgent
 from actors.workflows.orders import Order, caused, held, ordered
-from actors.workflows.record import OpenTool, RunRecord, new_record
+from actors.workflows.record import OpenTool, RunRecord, StepRecord, new_record
 from actors.workflows.recovery import take_up
+from tests.support.examples import examples
 from tests.support.memory_journal import MemoryStorage, Plan
 from tests.support.runs_system import BRIEF, RunsSystem, runs_system, workflow
 from tests.support.users_system import virtual
@@ -117,7 +119,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(0.15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     ORDERS,
     st.sampled_from(["", "cancel"]),
@@ -180,6 +182,12 @@ def records() -> Iterator[st.SearchStrategy[Any]]:
     yield st.sampled_from([(order, agent) for order in Order for agent in (None, *AGENTS)])
 
 
+def accepted(definition: WorkflowDefinition) -> RunRecord:
+    """A run that has not begun, with the roles that orders may name."""
+    record = new_record("ada", "r", "s", definition, BRIEF, "now")
+    return progress.with_roles(record, {"analyst": "Analyst", "tester": "Tester", "writer": "Writer"})
+
+
 def changed(record: RunRecord, change: Any, pick: int) -> RunRecord:
     """The record after a change, where it is possible."""
     if isinstance(change, tuple):
@@ -224,7 +232,7 @@ def changed(record: RunRecord, change: Any, pick: int) -> RunRecord:
 )
 def test_the_decision(changes: list[tuple[Any, int]], on_restart: str, given_up: bool, daemon: str) -> None:
     definition = attrs.evolve(DIAMOND, on_restart=on_restart)
-    record = new_record("ada", "r", "s", definition, BRIEF, "now")
+    record = accepted(definition)
     for change, pick in changes:
         record = changed(record, change, pick)
     limits = AttemptLimits(crashes=3, cuts=4)
@@ -244,6 +252,8 @@ def test_the_decision(changes: list[tuple[Any, int]], on_restart: str, given_up:
     for step in taken.goes_on:
         assert step.rests
         assert not step.asked
+        assert not step.cancel
+        assert held(record, step)  # else nobody would ever let it go on
     for step in record.steps:
         if step.ended:
             assert after.step(step.name) == step
@@ -260,10 +270,53 @@ def test_the_decision(changes: list[tuple[Any, int]], on_restart: str, given_up:
     assert take_up(record, daemon=daemon, given_up=given_up, limits=limits) == taken
 
 
+PAUSE, RESUME, CANCEL = ((order, "Analyst") for order in (Order.PAUSE, Order.RESUME, Order.CANCEL))
+
+
+@pytest.mark.parametrize(
+    ("changes", "closed"),
+    [
+        ([PAUSE, "begin"], "stays open"),
+        ([PAUSE, "begin", RESUME], "interrupted"),  # nobody would ever let it go on
+        ([PAUSE, "begin", (Order.RESUME, None)], "interrupted"),
+        ([PAUSE, "begin", CANCEL], "cancelled"),
+        ([PAUSE, "begin", (Order.CANCEL, None)], "cancelled"),
+        (["begin", "think", PAUSE, "rest"], "interrupted"),  # what it was answered is lost
+        (["begin"], "interrupted"),
+        (["begin", "think", PAUSE], "interrupted"),
+    ],
+)
+def test_an_attempt_stays_open_only_if_it_rests_and_has_lost_nothing(changes: list[Any], closed: str) -> None:
+    record = accepted(DIAMOND)
+    for change in changes:
+        record = changed(record, change, 0)
+    taken = take_up(record, daemon="d2", given_up=False, limits=AttemptLimits())
+    if closed == "stays open":
+        assert [step.name for step in taken.goes_on] == ["analysis"]
+    else:
+        assert taken.goes_on == ()
+        [closing] = taken.closings
+        assert closing.error_type == (None if closed == "cancelled" else ErrorType.INTERRUPTED)
+
+
+@pytest.mark.parametrize("daemon", ["d1", "d2"])
+def test_a_child_that_was_cut_is_over(daemon: str) -> None:
+    """Whoever wanted it begins again, and asks for another if it wants one."""
+    record = changed(accepted(DIAMOND), "begin", 0)
+    order = StartChildAgent("analysis", 1, "call", "tester", "Try it.")
+    child = new_child(record, order, {"tester": "Tester"})
+    assert isinstance(child, StepRecord)
+    record = with_child(record, attempts.begun(child, 10.0))
+    taken = take_up(record, daemon=daemon, given_up=False, limits=AttemptLimits())
+    after = {closing.after.name: closing.after for closing in taken.closings}
+    assert set(after) == {"analysis", child.name}
+    assert after[child.name].ended
+    assert not after["analysis"].ended
+
+
 @given(st.lists(st.sampled_from([(order, agent) for order in Order for agent in (None, *AGENTS)]), max_size=8))
 def test_each_command_is_named_once_at_most(orders: list[tuple[Order, str | None]]) -> None:
-    record = new_record("ada", "r", "s", DIAMOND, BRIEF, "now")
-    record = progress.with_roles(record, {"analyst": "Analyst", "tester": "Tester", "writer": "Writer"})
+    record = accepted(DIAMOND)
     for number, (order, agent) in enumerate(orders):
         record = ordered(record, order, agent, f"o{number}")
     named: list[str] = []

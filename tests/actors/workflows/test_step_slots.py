@@ -23,6 +23,8 @@ from tests.support.users_system import OFTEN, command, settle, virtual
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from actors.protocol.channel_events import AgentView
+
 ONE = {name: attrs.evolve(agent, max_concurrent_tasks=1) for name, agent in AGENTS.items()}
 SIDE_BY_SIDE = workflow(
     *(StepDefinition(name, "analyst", depends_on=()) for name in ("one", "two", "three")),
@@ -145,6 +147,29 @@ def test_a_pause_while_steps_wait_for_a_slot(monkeypatch: pytest.MonkeyPatch) ->
     run(test, monkeypatch, plays=dict(SLOW))
 
 
+def test_one_that_rests_gives_its_slot_to_others_and_waits_for_one_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(here: RunsSystem) -> None:
+        mine = await here.start()
+        await trio.sleep(0.3)
+        await here.pause(mine)
+        await here.until_status(mine, "paused")
+        fields = {"id": "c", "type": "start_run", "content": BRIEF}
+        await here.base.users.ask(Locate("bob"), 5)
+        await settle()
+        await here.base.handle(fields, user="bob")
+        await trio.sleep(1)
+        assert [situation.user for situation in here.script.situations] == ["ada", "bob"]
+        assert len(here.script.calls) == 2
+        await here.resume(mine)
+        await trio.sleep(1)
+        assert len(here.script.calls) == 2  # bob's works
+        assert await here.ended(mine) == "completed"
+        assert len(here.script.calls) == 4
+
+    plays = {("one", 1): ["think", "wait 2", "think", "wait 2", "answer"]}
+    run(test, monkeypatch, plays=plays, definition=workflow(StepDefinition("one", "analyst")))
+
+
 def test_pausing_and_resuming_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(here: RunsSystem) -> None:
         run_id = await here.start()
@@ -167,6 +192,83 @@ def test_a_crash_and_the_run_completes(path: str, at: float, monkeypatch: pytest
         await trio.sleep(at)
         here.base.crash(path.replace("RUN", run_id))
         assert await watched(here, run_id) == "completed"
+
+    run(test, monkeypatch, plays=dict(SLOW))
+
+
+async def seen(here: RunsSystem, user: str = "ada", *, operator: bool = False) -> dict[str, AgentView]:
+    agents = await here.base.system.ref("/coordinator").ask(ListAgents(user, operator), 5)
+    return {agent.agent_id: agent for agent in agents}
+
+
+def counted(view: AgentView) -> tuple[int, int, str]:
+    return view.metrics.tasks_completed, view.metrics.tasks_failed, view.status.value
+
+
+def test_steps_count_for_their_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that answers, one that gives none, one that crashes, one that is too slow, one that is cancelled."""
+
+    async def test(here: RunsSystem) -> None:
+        run_id = await here.start()
+        with trio.fail_after(600):
+            while "cut" not in [situation.step for situation in here.script.situations]:
+                await trio.sleep(0.1)
+        await here.cancel(run_id, agent_name="cut")
+        assert await watched(here, run_id, most=2) == "completed"
+        agents = await seen(here)
+        assert counted(agents["analyst"]) == (3, 2, "idle")
+        assert counted(agents["writer"]) == (0, 1, "error")
+        assert agents["analyst"].metrics.average_response_ms == 12.0  # of the three that answered
+        assert agents["analyst"].metrics.success_rate == 0.6
+        assert counted(agents["tester"]) == (0, 0, "idle")
+
+    plays = {
+        ("crash", 1): ["think", "crash"],
+        ("none", 1): ["think", "give up"],
+        ("late", 1): ["think", "hang"],
+        ("cut", 1): ["think", "hang"],
+    }
+    steps = (
+        StepDefinition("crash", "analyst"),
+        StepDefinition("none", "analyst"),
+        StepDefinition("late", "writer", timeout=3.0),
+        StepDefinition("again", "analyst"),
+        StepDefinition("cut", "analyst"),
+        StepDefinition("last", "analyst"),
+    )
+    run(test, monkeypatch, plays=plays, definition=workflow(*steps))
+
+
+def test_a_step_that_was_paused_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(here: RunsSystem) -> None:
+        run_id = await here.start()
+        await trio.sleep(0.3)
+        await here.pause(run_id)
+        await trio.sleep(30)
+        await here.resume(run_id)
+        assert await here.ended(run_id) == "completed"
+        assert counted((await seen(here))["analyst"]) == (1, 0, "idle")
+
+    plays = {("one", 1): ["think", "wait 2", "think", "wait 2", "answer"]}
+    run(test, monkeypatch, plays=plays, definition=workflow(StepDefinition("one", "analyst")))
+
+
+def test_what_an_agent_does_for_others_a_user_does_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(here: RunsSystem) -> None:
+        mine = await here.start()
+        await trio.sleep(1)
+        for user, operator, expected in (("ada", False, 1), ("bob", False, 0), ("bob", True, 1)):
+            view = (await seen(here, user, operator=operator))["analyst"]
+            assert (view.current_tasks, view.load, view.status) == (
+                expected,
+                float(expected),
+                "processing" if expected else "idle",
+            )
+        assert await watched(here, mine) == "completed"
+        for user, operator, expected in (("ada", False, 3), ("bob", False, 0), ("root", True, 3)):
+            view = (await seen(here, user, operator=operator))["analyst"]
+            assert view.metrics.tasks_completed == expected
+            assert (view.metrics.last_activity is not None) == bool(expected)
 
     run(test, monkeypatch, plays=dict(SLOW))
 

@@ -7,10 +7,12 @@ from typing import Any
 import attrs
 import trio
 
-from actors.storage.interface import DeleteState
+from actors.durable.retention import AT_ONCE, Ended, forgetting, key_of, note_end
+from actors.durable.supervisor import SWEEP_EVERY
+from actors.storage.interface import DeleteState, Record
 from actors.users.keys import OPEN, RUNS, run_key
 from actors.workflows.record import encode_record, new_record
-from actors.workflows.sweeping import AT_ONCE, ENDED, EndedRuns, forgetting, note_end
+from actors.workflows.sweeping import ENDED, forget_run
 from tests.support.memory_journal import MemoryStorage, Plan
 from tests.support.runs_system import BRIEF, THREE, runs_system
 from tests.support.users_system import START, virtual
@@ -23,8 +25,13 @@ def ended(storage: MemoryStorage, user: str, run_id: str, at: float) -> None:
     key = run_key(user, run_id)
     record = attrs.evolve(new_record(user, run_id, "s", THREE, BRIEF, "now"), status="completed", ended_at=at)
     storage.state[RUNS, key] = encode_record(record)
-    effect = note_end(key, at)
+    effect = note_end(ENDED, key, at)
     storage.state[effect.space, effect.key] = effect.value
+
+
+def forgotten(found: list[str]) -> Record:
+    effects = [effect for entry in found for effect in forget_run(key_of(entry))]
+    return forgetting(ENDED, found, effects, "change")
 
 
 def left(storage: MemoryStorage) -> set[str]:
@@ -35,9 +42,9 @@ def test_the_oldest_come_first_and_only_those_before_the_time() -> None:
     storage = MemoryStorage()
     for number in (3, 1, 2, 11):
         ended(storage, "a/b", f"r{number}", START + number)
-    found = EndedRuns(START + 3).run(storage)  # type: ignore[arg-type]
+    found = Ended(ENDED, START + 3).run(storage)  # type: ignore[arg-type]
     assert [key.rpartition("/")[2] for key in found] == ["r1", "r2"]
-    record = forgetting(found, "change")
+    record = forgotten(found)
     assert (record.body, record.users) == (None, ())
     storage.append([record])
     assert left(storage) == {run_key("a/b", "r3"), run_key("a/b", "r11")}
@@ -48,9 +55,9 @@ def test_a_page_is_bounded() -> None:
     storage = MemoryStorage()
     for number in range(AT_ONCE + 5):
         ended(storage, "ada", f"r{number}", START)
-    found = EndedRuns(START + 1).run(storage)  # type: ignore[arg-type]
+    found = Ended(ENDED, START + 1).run(storage)  # type: ignore[arg-type]
     assert len(found) == AT_ONCE
-    assert len([effect for effect in forgetting(found, "c").effects if isinstance(effect, DeleteState)]) == 2 * AT_ONCE
+    assert len([effect for effect in forgotten(found).effects if isinstance(effect, DeleteState)]) == 2 * AT_ONCE
 
 
 def test_runs_are_forgotten_after_the_retention_by_a_timer(monkeypatch: Any) -> None:
@@ -77,7 +84,7 @@ def test_much_is_forgotten_page_by_page_and_what_is_open_stays(monkeypatch: Any)
             run_id = await here.start()
             await trio.sleep(60)
             assert left(plan.storage) == {run_key("bob", "new"), run_key("ada", run_id)}
-            await trio.sleep(30 * DAY)
+            await trio.sleep(8 * DAY)
             assert left(plan.storage) == {run_key("ada", run_id)}
             assert (OPEN, run_key("ada", run_id)) in plan.storage.state
             await here.cancel(run_id)
@@ -91,10 +98,10 @@ def test_trouble_with_storage_only_delays_it(monkeypatch: Any) -> None:
         plan = Plan(trouble=True)
         ended(plan.storage, "bob", "old", START - 8 * DAY)
         async with runs_system(monkeypatch, plan=plan, keep=7 * DAY):
-            await trio.sleep(5000)
+            await trio.sleep(2 * SWEEP_EVERY)
             assert left(plan.storage) == {run_key("bob", "old")}
             plan.trouble = False
-            await trio.sleep(5000)
+            await trio.sleep(2 * SWEEP_EVERY)
             assert left(plan.storage) == set()
 
     virtual(main)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from understudy.configuration import ConfigurationError, load
 from understudy.configuration.structure import _problems
 
@@ -303,7 +304,7 @@ VALUES = st.recursive(
 KEYS = st.sampled_from(["server", "models", "default", "agents", "analyst", "workflows", "delivery", "steps", "models"])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(0.5), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.lists(KEYS, min_size=1, max_size=4), value=VALUES, variable=st.text(max_size=5))
 def test_whatever_is_written_ends_as_settings_or_as_lines(path: list[str], value: object, variable: str):
     Path("u.toml").write_text(f"{'.'.join(path)} = {_toml(value)}\n", encoding="utf-8")
