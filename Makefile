@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 4
+# Whatever the shell says, compiled modules are kept: else each worker, and each program that a test starts, compiles
+# all of them anew.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: serve test check format bench bench-peers mutations clean
+.PHONY: serve test suite check style types format bench bench-peers mutations clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,15 +22,28 @@ $(VENV)/.tested: pyproject.toml
 serve: $(VENV)/.installed
 	$(BIN)/understudy serve
 
-check: $(VENV)/.tested
+check: style types
+
+style: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check
+types: $(VENV)/.tested
+	$(BIN)/mypy
+
+# The types are checked beside the tests: mypy has one core, and the tests wait for sockets now and then.
+test: style
+	$(MAKE) --no-print-directory --jobs=2 types suite
+
+# pytest rewrites the assertions of each module of tests. Done once, here, all workers find what has come of it.
+$(VENV)/.collected: $(VENV)/.tested $(shell find tests -name '*.py')
+	$(BIN)/python -m pytest --collect-only -qq > $@.log || { cat $@.log; exit 1; }
+	touch $@
+
+suite: $(VENV)/.collected
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup -q
+	$(BIN)/coverage run -m pytest -n $(WORKERS) -q
 	$(BIN)/coverage combine -q
 	$(BIN)/python tests/coverage_floor.py
 

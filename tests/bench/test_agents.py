@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import subprocess
 import sys
 from typing import Any
 
@@ -18,43 +16,26 @@ from bench.agents.metrics import BY_NAME, LARGE, SCENARIOS, scenario_of, tasks
 from bench.agents.subjects import NAMES, TRIO_WEBSOCKET, subject
 from bench.agents.upstream import cpu_seconds
 from bench.agents.work import quantile
-from bench.delivery.metrics import EVERYBODY
+from bench.delivery.scenarios import EVERYBODY
 from bench.figures import OWN
-from bench.measure import ROOT
+from tests.support.short_bench import short_form
 from understudy.client import Event
 from understudy.configuration import load
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and waits with epoll"),
-    pytest.mark.xdist_group("bench-agents"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and waits with epoll")
 
 WORK = ("tasks",)
 COMPARED = ("relay_1",)
 
 
-def short_form(scenarios: tuple[str, ...], *subjects: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench", "agents", "--quick", "--json"]
-    done = subprocess.run(
-        [*command, "--subjects", *subjects, "--only", *scenarios],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def work() -> dict[str, Any]:
-    return short_form(WORK, OWN)
+    return short_form("agents", OWN, only=WORK)
 
 
 @pytest.fixture(scope="module")
 def compared() -> dict[str, Any]:
-    return short_form(COMPARED, *NAMES)
+    return short_form("agents", *NAMES, only=COMPARED)
 
 
 def sane(found: dict[str, Any], scenarios: tuple[str, ...]) -> dict[str, float]:

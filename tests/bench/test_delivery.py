@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import sys
 from typing import Any
 
 import pytest
 
 from bench.__main__ import main
-from bench.delivery.metrics import BY_NAME, EVERYBODY, LARGE, SCENARIOS, scenario_of, tasks
+from bench.delivery.metrics import BY_NAME, LARGE, SCENARIOS, scenario_of, tasks
+from bench.delivery.scenarios import EVERYBODY
 from bench.delivery.subjects import NAMES, TRIO_WEBSOCKET, Missing, subject
 from bench.figures import OWN
-from bench.measure import ROOT
 from bench.peers import environments
+from tests.support.short_bench import short_form
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and waits with epoll"),
-    pytest.mark.xdist_group("bench-delivery"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and waits with epoll")
 
 ALONE = ("commit_20",)
 COMPARED = ("push_100",)
 
 
-def short_form(scenarios: tuple[str, ...], *subjects: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench", "delivery", "--quick", "--json"]
-    done = subprocess.run(
-        [*command, "--subjects", *subjects, "--only", *scenarios],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def alone() -> dict[str, Any]:
-    return short_form(ALONE, OWN)
+    return short_form("delivery", OWN, only=ALONE)
 
 
 @pytest.fixture(scope="module")
 def compared() -> dict[str, Any]:
-    return short_form(COMPARED, OWN, TRIO_WEBSOCKET)
+    return short_form("delivery", OWN, TRIO_WEBSOCKET, only=COMPARED)
 
 
 def test_every_metric_has_our_figure(alone: dict[str, Any], compared: dict[str, Any]):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -15,18 +12,12 @@ from bench.__main__ import main
 from bench.figures import OWN
 from bench.kernel.metrics import tasks
 from bench.machine import pinned
-from bench.measure import ROOT
-
-pytestmark = pytest.mark.xdist_group("bench-kernel")  # what one run of it gives is looked at by several tests
-
-QUICK = [sys.executable, "-m", "bench", "kernel", "--quick", "--subjects", OWN, "trio"]
+from tests.support.short_bench import run_short, short_form
 
 
 @pytest.fixture(scope="module")
 def quick() -> dict[str, Any]:
-    done = subprocess.run([*QUICK, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+    return short_form("kernel", OWN, "trio")
 
 
 def test_every_metric_has_our_figure(quick: dict[str, Any]):
@@ -51,8 +42,7 @@ def test_nothing_is_missing_and_the_machine_is_described(quick: dict[str, Any]):
 
 
 def test_one_metric_as_a_table():
-    command = [*QUICK, "--only", "ask", "--runs", "2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=True)
+    done = run_short("kernel", "--subjects", OWN, "trio", "--only", "ask", "--runs", "2")
     assert "ask: round trips of one asker" in done.stdout
     assert "tell" not in done.stdout
     assert done.stderr.splitlines() == [f"ask: {name}, run {run} of 2" for run in (1, 2) for name in (OWN, "trio")]

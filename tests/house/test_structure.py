@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("runtime", "supervisors", "actors", "understudy")
@@ -28,9 +31,13 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_no_module_is_longer_than_400_lines(path: Path):
-    assert len(path.read_text().splitlines()) <= LONGEST
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def test_no_module_is_longer_than_400_lines():
+    assert [relative(path) for path in SOURCES if len(path.read_text().splitlines()) > LONGEST] == []
 
 
 def starts_tasks(tree: ast.Module) -> bool:
@@ -39,39 +46,38 @@ def starts_tasks(tree: ast.Module) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_tasks_are_started_by_the_kernel_only(path: Path):
+def test_tasks_are_started_by_the_kernel_only():
     """No `start_soon` and no nursery outside runtime and supervisors, but for the named exceptions."""
-    name = relative(path)
     # The Python client is no actor; its tasks are those of its own connections.
-    allowed = name.startswith(("runtime/", "supervisors/", "understudy/client/")) or name in MAY_OPEN_NURSERIES
-    assert allowed or not starts_tasks(ast.parse(path.read_text()))
+    kernel = ("runtime/", "supervisors/", "understudy/client/")
+    others = {relative(path) for path in SOURCES if starts_tasks(parsed(path))}
+    assert {name for name in others if not name.startswith(kernel)} - MAY_OPEN_NURSERIES == set()
 
 
 def test_every_named_exception_is_still_one():
     for name in MAY_OPEN_NURSERIES:
-        assert starts_tasks(ast.parse((ROOT / name).read_text())), name
+        assert starts_tasks(parsed(ROOT / name)), name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_no_sql_outside_storage(path: Path):
-    if relative(path).startswith("actors/storage/"):
-        return
-    imported = [
-        alias.name
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    ]
-    assert "sqlite3" not in imported
+def imported(tree: ast.Module) -> set[str]:
+    return {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_nothing_global_but_constants(path: Path):
-    """Module-level names are bound once, to what cannot be changed: two daemons in one process share nothing."""
-    for node in ast.parse(path.read_text()).body:
+def test_no_sql_outside_storage():
+    with_sql = [relative(path) for path in SOURCES if "sqlite3" in imported(parsed(path))]
+    assert [name for name in with_sql if not name.startswith("actors/storage/")] == []
+
+
+def changeable(path: Path) -> Iterator[str]:
+    """The module-level names of a module that are bound to what anybody can change."""
+    for node in parsed(path).body:
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         names = {target.id for target in targets if isinstance(target, ast.Name)}
         if isinstance(value, ast.List | ast.Set) and names != {"__all__"}:
-            pytest.fail(f"{relative(path)}:{node.lineno} holds a {type(value).__name__} that anybody can change")
+            yield f"{relative(path)}:{node.lineno} holds a {type(value).__name__}"
+
+
+def test_nothing_global_but_constants():
+    """Module-level names are bound once, to what cannot be changed: two daemons in one process share nothing."""
+    assert [each for path in SOURCES for each in changeable(path)] == []
