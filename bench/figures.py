@@ -26,12 +26,14 @@ class Metric:
         title: what it means, in a line.
         unit: of the figures, as in the JSON object.
         better: which way is good.
+        any_number: whether 0 and less are figures too. Elsewhere they mean that nothing was measured.
     """
 
     name: str
     title: str
     unit: str
     better: Better
+    any_number: bool = False
 
 
 @attrs.frozen
@@ -44,15 +46,15 @@ class Figure:
     runs: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Figure:
+    def of(cls, values: Sequence[float], *, any_number: bool = False) -> Figure:
         """
         Raises:
-            ValueError: there are no values, or one is no positive number: then nothing was measured.
+            ValueError: there are no values, or one is no positive number and may not be `any_number`.
         """
         if not values:
             raise ValueError("no run gave a value")
         for value in values:
-            if not (math.isfinite(value) and value > 0):
+            if not math.isfinite(value) or (value <= 0 and not any_number):
                 raise ValueError(f"{value} is no positive number")
         return cls(float(median(values)), float(min(values)), float(max(values)), len(values))
 

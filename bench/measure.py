@@ -116,13 +116,13 @@ def measure(
                     unable.add(name)
                 else:
                     found.subjects[name] = f"{answer.version} ({answer.runtime})"
-                    Figure.of([answer.value])
+                    Figure.of([answer.value], any_number=task.metric.any_number)
                     values[name].append(answer.value)
                     found.shares.append(answer.share)
             except (ProgramFailed, ValueError) as error:
                 found.failed[name][metric] = str(error)
         found.figures[metric] = {
-            name: Figure.of(measured)
+            name: Figure.of(measured, any_number=task.metric.any_number)
             for name, measured in values.items()
             if measured and metric not in found.failed.get(name, {})
         }

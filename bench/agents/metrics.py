@@ -76,7 +76,12 @@ OUTAGE: Final = _own(
     metric("outage_failure", "first token of the three requests that find out that the lead is dead", "ms"),
     metric("outage_healthy", "first token of requests to a chain without a dead lead", "ms"),
     metric("outage_dead", "first token of requests after the third failure", "ms"),
-    metric("outage_pays", "what each of these pays for the dead lead: median of the differences of pairs", "ms"),
+    metric(
+        "outage_pays",
+        "what each of these pays for the dead lead: median of the differences of pairs",
+        "ms",
+        any_number=True,
+    ),
     metric("outage_back", "from the lead's recovery to the first answer that is its own", "s"),
 )
 FLAPPING: Final = _own(
@@ -85,8 +90,8 @@ FLAPPING: Final = _own(
     (6.0, 3, 5),
     240.0,
     metric("flapping_off", "requests without a whole answer while the lead fails and heals, without a spare", "%"),
-    metric("flapping_on", "the same outage, with a spare", "%"),
-    metric("flapping_ratio", "with by without", TIMES),
+    metric("flapping_on", "the same outage, with a spare", "%", any_number=True),
+    metric("flapping_ratio", "with by without", TIMES, any_number=True),
 )
 FLOOD: Final = _own(
     "flood",

@@ -45,8 +45,6 @@ DOWN: Final = 3.0
 THINK: Final = 0.3
 """Seconds until a user asks again: mean."""
 BACK_WITHIN: Final = 400.0
-LEAST: Final = 0.001
-"""Stands for nothing: a figure must be above 0."""
 
 
 class Models(NamedTuple):
@@ -78,7 +76,7 @@ def outage(load: Load, site: Site) -> dict[str, float]:
     """The lead is dead for `load.burst` pairs of requests, and for `load.seconds` at least."""
     with models(site) as both, Daemon(site, configuration=both.configuration(("lead", "spare"))).running() as running:
         found, _ = trio.run(partial(one_outage, running.port, both, load))
-    return {f"{load.metric}_{name}": max(LEAST, value) for name, value in found.items()}
+    return {f"{load.metric}_{name}": value for name, value in found.items()}
 
 
 async def one_outage(port: int, both: Models, load: Load) -> tuple[dict[str, float], list[tuple[str, Asked]]]:
@@ -144,12 +142,12 @@ def flapping(load: Load, site: Site) -> dict[str, float]:
             daemon = Daemon(own, configuration=both.configuration(chain))
             ports[name] = stack.enter_context(daemon.running()).port
         tallies = trio.run(partial(flap, ports, both, load))
-    if not tallies["off"].troubles:
+    if not tallies["off"].troubles or not tallies["on"].requests:
         raise NotServed("nobody saw anything of the outage")
     return {
         f"{load.metric}_off": tallies["off"].percent,
-        f"{load.metric}_on": max(LEAST, tallies["on"].percent),
-        f"{load.metric}_ratio": max(LEAST, tallies["on"].percent / tallies["off"].percent),
+        f"{load.metric}_on": tallies["on"].percent,
+        f"{load.metric}_ratio": tallies["on"].percent / tallies["off"].percent,
     }
 
 

@@ -38,8 +38,8 @@ class Scenario:
     subjects: str = OWN
 
 
-def metric(name: str, title: str, unit: str, better: Better = "lower") -> Metric:
-    return Metric(name, title, unit, better)
+def metric(name: str, title: str, unit: str, better: Better = "lower", *, any_number: bool = False) -> Metric:
+    return Metric(name, title, unit, better, any_number)
 
 
 def load(name: str, seconds: float, actors: int, burst: int = 0) -> Load:

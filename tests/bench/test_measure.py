@@ -9,6 +9,7 @@ import pytest
 from bench.figures import Figure, Metric
 from bench.measure import Answer, ProgramFailed, Subject, Task, answer_of, environment, measure, run_program
 from bench.program import Load, Rounds, middle
+from bench.table import amount
 
 LOAD = Load("tell", 0.5, 1, 1000, 0.00002)
 TASKS = [Task(Metric(name, name, "/s", "higher"), LOAD._replace(metric=name), 9.0) for name in ("tell", "ask")]
@@ -63,6 +64,14 @@ def test_who_cannot_do_a_metric_has_no_figure_and_has_not_failed():
 def test_a_value_that_measured_nothing_is_a_failure():
     found = measure(TASKS[:1], SUBJECTS[:1], 3, lambda *_: Answer(0.0, "1", "r", 1.0), print)
     assert found.failed == {"a": {"tell": "0.0 is no positive number"}}
+
+
+def test_where_nothing_at_all_is_a_figure_it_is_shown_as_it_is():
+    task = Task(Metric("tell", "tell", "%", "lower", any_number=True), LOAD, 9.0)
+    for value in (0.0, -0.25):
+        found = measure([task], SUBJECTS[:1], 3, lambda *_, value=value: Answer(value, "1", "r", 1.0), print)
+        assert found.figures["tell"]["a"] == Figure(value, value, value, 3)
+        assert amount(value, "%") in {"0 %", "-0.25 %"}
 
 
 def test_a_program_is_given_its_load_and_its_last_line_is_the_answer():
