@@ -18,7 +18,7 @@ from actors.agents.prompts import EarlierStep, assemble
 from actors.agents.rounds import NoEnd, Rounds
 from actors.agents.text import Flush, Text
 from actors.agents.tool_context import tool_context
-from actors.artifacts.names import BadName
+from actors.artifacts.names import BadName, answer_name
 from actors.artifacts.store import ArtifactRefused
 from actors.models.call import complete
 from actors.models.lease import Queued
@@ -270,12 +270,11 @@ class AgentStep(Actor):
         shelf = box.shelf(situation.user, situation.run_id, situation.step, ())
         if shelf is None:
             return None
-        name = f"{situation.step}.md"
         content = text.encode("utf-8", "replace")
-        ended = await self._end_of(self.start_in_thread(shelf.write, name, content, name="artifact"), KEEP_WITHIN)
+        ended = await self._end_of(self.start_in_thread(shelf.keep_answer, content, name="artifact"), KEEP_WITHIN)
         error = None if ended is None else ended.error
         if ended is not None and error is None:
-            return name
+            return answer_name(situation.step)
         if error is not None and not isinstance(error, OSError | ArtifactRefused | BadName):
             raise error
         if box.log is not None:

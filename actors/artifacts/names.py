@@ -38,6 +38,11 @@ def checked(name: str) -> str:
     return name
 
 
+def answer_name(step: str) -> str:
+    """What the answer of a step is kept as; no tool of the step writes a file of this name."""
+    return f"{step}.md"
+
+
 def folder_of(root: Path, user: str, run_id: str, step: str) -> Path:
     """The folder that one step writes to. Users and steps are quoted: their names are free text."""
     return folder_of_run(root, user, run_id) / _component(step)

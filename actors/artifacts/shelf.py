@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from actors.artifacts.store import Artifact, ArtifactMissing
+from actors.artifacts.names import answer_name
+from actors.artifacts.store import Artifact, ArtifactMissing, ArtifactRefused
 
 if TYPE_CHECKING:
     from actors.artifacts.store import Artifacts
@@ -29,8 +30,17 @@ class Shelf:
     parents: tuple[str, ...] = ()
 
     def write(self, name: str, content: bytes) -> Artifact:
-        """Put a file in the step's own folder; raises as `Artifacts.write`."""
+        """Put a file in the step's own folder.
+
+        Raises as `Artifacts.write`; ArtifactRefused also for the name of its answer, which would take the file's place.
+        """
+        if name == answer_name(self.step):
+            raise ArtifactRefused(f"{name} is where the answer of this step is kept. Choose another name.")
         return self.artifacts.write(self.user, self.run_id, self.step, name, content)
+
+    def keep_answer(self, content: bytes) -> Artifact:
+        """Keep the step's answer, besides the files that it may have; raises as `Artifacts.write`."""
+        return self.artifacts.write(self.user, self.run_id, self.step, answer_name(self.step), content)
 
     def read(self, name: str, step: str | None = None) -> bytes:
         """A file of one of the steps that may be read; of that `step`, or the step's own first, then the latest's.

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from actors.artifacts.names import checked, folder_of, folder_of_run
+from actors.artifacts.names import answer_name, checked, folder_of, folder_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -67,7 +67,7 @@ class Artifacts:
     Attributes:
         root: the folder of all; made when something is first written.
         most_bytes: of one artifact.
-        most_of_a_step: how many files one step may have.
+        most_of_a_step: how many files one step may have besides its answer.
     """
 
     root: Path
@@ -86,8 +86,10 @@ class Artifacts:
         if len(content) > self.most_bytes:
             raise ArtifactRefused(f"This artifact has {len(content):,} bytes; at most {self.most_bytes:,} are allowed.")
         folder = folder_of(self.root, user, run_id, step)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (folder / name).exists() and len(_names(folder)) >= self.most_of_a_step:
+        _make(folder)
+        answer = answer_name(step)
+        others = sum(other not in {name, answer} for other in _names(folder))
+        if name != answer and others >= self.most_of_a_step:
             raise ArtifactRefused(f"This step has {self.most_of_a_step} artifacts already, and may have no more.")
         _replace(folder, name, content)
         return _artifact(folder / name, step, hashlib.sha256(content).hexdigest())
@@ -163,6 +165,19 @@ def _replace(folder: Path, name: str, content: bytes) -> None:
     except BaseException:
         Path(unfinished).unlink(missing_ok=True)
         raise
+    _flush(folder)
+
+
+def _make(folder: Path) -> None:
+    """The folder, and what is missing above it; each has reached the disk, or a power cut could take all below it."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _flush(folder.parent)
+
+
+def _flush(folder: Path) -> None:
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)

@@ -18,7 +18,7 @@ ever touched. The price: one user alone gets nine tenths of a limit of ten or mo
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import attrs
@@ -97,6 +97,17 @@ class FairLine(Generic[W]):
         """The first of each user and priority, in the order in which they are to be served."""
         lanes = sorted(self._lanes.items(), key=lambda item: (item[0][0], item[1].tag, item[1].place))
         return [lane.waiting[0] for _, lane in lanes]
+
+    def surplus(self) -> W:
+        """Who has to go where too many wait: of the user who has the most here, the least urgent and last to come.
+
+        So a flood turns away itself, and nobody else. Of several such users, the one who began to wait last.
+        """
+        each = Counter[str]()
+        for (_, user), lane in self._lanes.items():
+            each[user] += len(lane.waiting)
+        key = max(self._lanes, key=lambda key: (each[key[1]], key[0], self._lanes[key].place))
+        return self._lanes[key].waiting[-1]
 
     def served(self, waiter: W) -> None:
         """It has been served, and has left the line. It must have been the first of its user and priority."""

@@ -5,7 +5,8 @@ served whatever the size of its request: a small one that overtook would keep a 
 place (a settlement, the end of a holder, the passing of time) serves the line again; time has one timer.
 
 Nobody waits without end or unheard: the holder of a call that has stood in the line for a second is told so (`Queued`),
-and a call whose patience is over is refused with `Busy`, as are those who come when too many wait.
+and a call whose patience is over is refused with `Busy`. So is, where too many wait, the last of the user who has the
+most of them here: whoever floods fills the line with their own calls, and keeps nobody else out.
 
 A gate that restarts finds the limiter with its last minute where it was, but not its leases. The holders say `Hold`
 again; until they have had the time to, every lease counts as in use.
@@ -109,7 +110,7 @@ class Gate(Actor):
     Args:
         resources: of the endpoint.
         lead_of: the resources of a chain's lead, by the chain as configured; None for a chain that is unknown.
-        waiting: how many may wait; beyond them an `Acquire` is refused with `Busy`.
+        waiting: how many may wait; beyond them somebody is refused with `Busy`.
         log: for operators.
     """
 
@@ -190,8 +191,8 @@ class Gate(Actor):
         if len(self._line) > self._limit:
             self._drop_those_who_left()
         if len(self._line) > self._limit:
-            self._turn_away(waiter)
-        elif len(self._line):
+            self._turn_away(self._line.surplus())
+        if len(self._line):
             self._attend_by(waiter.due)
 
     def _serve(self) -> None:

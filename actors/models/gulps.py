@@ -66,10 +66,9 @@ class Gulps:
         self._got = 0
         self._timeout: float | None = None
         self._standing = False
-        self._waited = False  # for this gulp
         self._between = False  # the client stands between two chunks, and has nothing that it has not given out
         self._expected: bytes | None = None  # what the last read has to come to, if it was nothing but whole chunks
-        self._given = b""  # what it has come to so far
+        self._given = 0  # bytes of it that have come out so far
         self._left: bytes | Exception | None = None  # read past the client, and for it to take
 
     def __enter__(self) -> Self:
@@ -82,7 +81,9 @@ class Gulps:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._standing:
+        # Once the answer has ended, the client may give the connection to the next call, and only then come back to us:
+        # what stands there by now are the gulps of that one.
+        if self._standing and vars(self._stream).get("read") == self.read:
             del self._stream.read
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # the client's own signature
@@ -93,14 +94,17 @@ class Gulps:
         if isinstance(left, Exception):
             raise left
         data: bytes = await self._gulp(max_bytes) if left is None else left
-        self._expected, self._given = _of_whole_events(data), b""
+        self._expected, self._given = _of_whole_events(data), 0
         return data
 
     def gave(self, piece: bytes) -> None:
         """The client has given out this piece of the body."""
         if self._expected is not None:
-            self._given += piece
-            self._between = self._given == self._expected
+            as_expected = self._expected.startswith(piece, self._given)
+            self._given += len(piece)
+            self._between = as_expected and self._given == len(self._expected)
+            if not as_expected:
+                self._expected = None
 
     async def more(self) -> bytes | None:
         """The contents of the chunks that have come a moment later; None: the client is to be asked.

@@ -120,8 +120,8 @@ class Queued:
 
 @attrs.frozen
 class Busy:
-    """Refused: as many wait here as may, or it has waited as long as it may. `ticket` (given back) tells the chain to
-    go on behind this endpoint."""
+    """Refused: more wait here than may, and it is the one to go, or it has waited as long as it may. `ticket` (given
+    back) tells the chain to go on behind this endpoint."""
 
     retry_after: float
     ticket: Ticket

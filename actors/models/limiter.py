@@ -205,14 +205,6 @@ class Limiter:
         self.prune(now)
         return True
 
-    def end_holder(self, holder: Hashable, now: float) -> int:
-        """The holder has gone: its leases end, and count as reserved, because nobody knows better. Says how many."""
-        ended = [lease for lease in self._leases if lease.holder == holder]
-        for lease in ended:
-            self._let_go(lease)
-        self.prune(now)
-        return len(ended)
-
     def restore(self, lease: Lease, now: float) -> None:
         """Its holder lives and uses it: takes up a lease that an earlier gate or limiter had granted. Twice is once."""
         self._unheard.discard(lease)

@@ -130,7 +130,7 @@ class McpServer(Actor):
         return None
 
     def inspect(self) -> dict[str, Any]:
-        return {"running": self._session is not None, "tools": len(self._tools)}
+        return {"running": self._session is not None, "tools": len(self._tools), "calls": len(self._calls)}
 
     def _lost(self, error: BaseException | None) -> None:
         """The server is gone: its calls end by themselves, for nobody answers them."""
@@ -171,8 +171,12 @@ class McpServer(Actor):
                     with trio.fail_after(PING_WITHIN):
                         await session.send_ping()
 
-    async def _call(self, call: CallRemoteTool) -> RemoteResult:
-        result = await self._session.call_tool(call.name, dict(call.arguments))
+    async def _call(self, call: CallRemoteTool) -> RemoteResult | None:
+        """None: it took too long, and nobody waits for it any more."""
+        with trio.move_on_after(self._spec.timeout) as scope:
+            result = await self._session.call_tool(call.name, dict(call.arguments))
+        if scope.cancelled_caught:
+            return None
         blocks = [block.model_dump(mode="json", exclude_none=True) for block in result.content]
         texts = [block["text"] for block in blocks if block.get("type") == "text"]
         value: Any = "\n".join(texts) if len(texts) == len(blocks) else blocks

@@ -50,12 +50,12 @@ def gave(result: Any) -> Outcome:
     """The tool has given this result. Text goes to the model as it is, everything else as JSON."""
     try:
         said = result if isinstance(result, str) else msgspec.json.encode(result).decode()
+        if len(said) > MOST_CHARACTERS:
+            much = f"The result has {len(said):,} characters; at most {MOST_CHARACTERS:,} can be read. Ask for less."
+            return failed(Failure.TOOL, much)
         plain = result if isinstance(result, str) else msgspec.json.decode(said)
     except (TypeError, ValueError, RecursionError):
         return failed(Failure.TOOL, "The tool gave a result that cannot be written as JSON.")
-    if len(said) > MOST_CHARACTERS:
-        much = f"The result has {len(said):,} characters; at most {MOST_CHARACTERS:,} can be read. Ask for less."
-        return failed(Failure.TOOL, much)
     return Outcome(ToolStatus.SUCCESS, without_surrogates(said), shown_output(plain))
 
 

@@ -74,7 +74,8 @@ def shown_text(text: str, longest: int) -> str:
 
 def _shown(value: Any, longest: int) -> Shown:
     cutter = _Cutter(longest)
-    return Shown(cutter.value(wire_value(without_surrogates(value)), 0), cutter.truncated)
+    # Cut before anything else walks it: what comes from a model or a tool may be deeper than Python can go.
+    return Shown(cutter.value(value, 0), cutter.truncated)
 
 
 class _Cutter:
@@ -84,13 +85,14 @@ class _Cutter:
         self.truncated = False
 
     def value(self, value: Any, depth: int) -> Any:
-        if isinstance(value, str):
-            return self._spend(self.text(value, depth))
         if isinstance(value, Mapping | list):
             if depth >= DEEPEST:
                 self.truncated = True
                 return self._spend("…")
             return self._object(value, depth) if isinstance(value, Mapping) else self._array(value, depth)
+        value = wire_value(value)
+        if isinstance(value, str):
+            return self._spend(self.text(value, depth))
         if value is None or isinstance(value, bool | int | float):
             self._left -= 8
             return value
@@ -99,7 +101,10 @@ class _Cutter:
     def _object(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         made: dict[str, Any] = {}
         for key, item in value.items():
-            name = str(key)
+            name = without_surrogates(str(key))
+            item = wire_value(item) if isinstance(item, float) else item
+            if item is None:
+                continue
             if self._left <= 0 or len(name) > LONGEST_KEY:
                 self.truncated = True
                 continue
@@ -126,7 +131,8 @@ class _Cutter:
         kept = _IN_TEXT.sub(rf"\g<1>{REDACTED}", kept)
         kept = _PROVIDER_KEY.sub(REDACTED, _BEARER.sub(rf"\g<1> {REDACTED}", kept))[: self._longest]
         self.truncated |= len(text) > self._longest
-        return kept
+        cleaned: str = without_surrogates(kept)
+        return cleaned
 
     def _spend(self, text: str) -> str:
         if len(text) > self._left:

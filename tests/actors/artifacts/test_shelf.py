@@ -8,7 +8,7 @@ import pytest
 
 from actors.artifacts.names import BadName
 from actors.artifacts.shelf import Shelf
-from actors.artifacts.store import ArtifactMissing, Artifacts
+from actors.artifacts.store import ArtifactMissing, ArtifactRefused, Artifacts
 
 
 def test_a_step_writes_its_own_folder_and_reads_its_own_and_its_parents_only(tmp_path: Path) -> None:
@@ -32,3 +32,12 @@ def test_a_step_writes_its_own_folder_and_reads_its_own_and_its_parents_only(tmp
         shelf.read("../first/a.md")
     with pytest.raises(BadName):
         shelf.write("../second/a.md", b"")
+
+
+def test_a_tool_does_not_write_where_the_answer_is_kept(tmp_path: Path) -> None:
+    shelf = Shelf(Artifacts(tmp_path), "ada", "r1", "design", ())
+    with pytest.raises(ArtifactRefused, match="where the answer of this step is kept"):
+        shelf.write("design.md", b"a deliverable")
+    shelf.write("plan.md", b"a deliverable")
+    assert shelf.keep_answer(b"See plan.md.").name == "design.md"
+    assert (shelf.read("design.md"), shelf.read("plan.md")) == (b"See plan.md.", b"a deliverable")

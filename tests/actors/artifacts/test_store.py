@@ -90,6 +90,37 @@ def test_too_large_and_too_many_are_refused_with_the_limit(store: Artifacts) -> 
     store.write("ada", RUN, "design", "2.md", b"again is no further one")
 
 
+def test_the_answer_of_a_step_is_none_of_its_number(store: Artifacts) -> None:
+    for number in range(3):
+        store.write("ada", RUN, "design", f"{number}.md", b"")
+    for _ in range(2):
+        store.write("ada", RUN, "design", "design.md", b"the answer")
+    store.remove("ada", RUN)
+    store.write("ada", RUN, "design", "design.md", b"the answer")
+    for number in range(3):
+        store.write("ada", RUN, "design", f"{number}.md", b"")
+    with pytest.raises(ArtifactRefused):
+        store.write("ada", RUN, "design", "3.md", b"")
+
+
+def test_all_that_leads_to_a_file_has_reached_the_disk(store: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def noting(handle: int) -> None:
+        flushed.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    store.write("ada", RUN, "design", "plan.md", b"one")
+    folder = folder_of(store.root, "ada", RUN, "design")
+    assert {str(path) for path in (folder, *folder.parents[:4])} <= set(flushed)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (folder, *folder.parents[:3]))
+    flushed.clear()
+    store.write("ada", RUN, "design", "plan.md", b"two")
+    assert flushed[1:] == [str(folder)], "once is enough"
+
+
 def test_a_disk_that_does_not_take_it_leaves_the_older_file(store: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write("ada", RUN, "design", "plan.md", b"one")
 

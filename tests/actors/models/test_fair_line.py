@@ -49,6 +49,25 @@ def test_the_turn_is_counted_in_tokens():
     assert users(serve(waiting)) == "abbbabbb"
 
 
+def test_who_has_the_most_is_too_much_and_of_theirs_the_least_urgent_and_last():
+    first, urgent, last = Waiter("a"), Waiter("a", priority=Priority.CRITICAL), Waiter("a")
+    waiting = line(Waiter("b"), first, urgent, last, Waiter("b"), Waiter("c", priority=Priority.LOW))
+    gone = []
+    for _ in range(6):
+        gone.append(waiting.surplus())
+        waiting.leave(gone[-1])
+    assert users(gone) == "aabcba"
+    assert (gone[0], gone[1], gone[-1]) == (last, first, urgent)
+    assert not len(waiting)
+
+
+def test_of_several_who_have_the_most_the_last_to_come_has_to_go():
+    waiting = line(Waiter("a"), Waiter("b"), Waiter("c"))
+    assert waiting.surplus().user == "c"
+    waiting.add(Waiter("d", priority=Priority.CRITICAL))
+    assert waiting.surplus().user == "c", "the less urgent"
+
+
 def test_who_comes_after_a_flood_has_begun_is_next():
     waiting = line(*(Waiter("a") for _ in range(50)))
     serve(waiting, 20)

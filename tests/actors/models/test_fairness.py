@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,9 @@ async def one_request(site: Site, user: str, lasts: float, waits: dict[str, list
     acquire = attrs.evolve(site.acquire(ticket=ticket, tokens=300, deadline=began + 600), user=user)
     try:
         lease = await site.gate.ask(acquire, within=600)
-    except Refused:
-        return  # of those who flood, once more wait than may
+    except Refused:  # more wait than may: of those who flood, and of nobody else
+        waits.setdefault(user, []).append(math.inf)
+        return
     waits.setdefault(user, []).append(trio.current_time() - began)
     await trio.sleep(lasts)
     site.settle(lease, Outcome.SUCCESS, tokens_used=300)

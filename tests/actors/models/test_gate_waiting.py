@@ -74,6 +74,20 @@ async def test_patience_has_an_end_and_names_the_ticket(autojump_clock: MockCloc
         assert (status.waiting, status.traffic.turned_away) == (0, 1)
 
 
+async def test_who_fills_the_line_keeps_nobody_else_out(autojump_clock: MockClock):
+    async with opened(waiting=3, in_flight=1) as site, trio.open_nursery() as nursery:
+        lease = await site.lease()
+        order: list[str] = []
+        for name in ("flooder", "flooder", "flooder", "other"):
+            nursery.start_soon(ask, site, order, name)
+            await wait_all_tasks_blocked()
+        assert order == ["flooder Busy"]
+        status = await site.status()
+        assert (status.waiting, status.waiting_users, status.traffic.turned_away) == (3, 2, 1)
+        site.settle(lease)
+        nursery.cancel_scope.cancel()
+
+
 async def test_cancelling_one_who_waits_frees_the_place(autojump_clock: MockClock):
     async with opened(waiting=1, in_flight=1) as site, trio.open_nursery() as nursery:
         lease = await site.lease()

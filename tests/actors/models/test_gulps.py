@@ -67,6 +67,31 @@ async def test_only_a_trickle_waits_and_only_while_it_is_on(autojump_clock: Mock
     assert "read" not in vars(wire), "the connection is used again, as it was"
 
 
+async def test_a_connection_that_the_next_call_has_got_already_is_left_to_it(autojump_clock: MockClock):
+    """The client gives it away as soon as the answer has ended, which may be long before its reader hears of that."""
+    one = chunk(EVENT)
+    wire: Any = Wire(one, one, one + one[:9], one[9:], END)
+    client = Client(wire, b"")
+    earlier = over(wire)
+    earlier.__enter__()
+    left = 0
+    body = b""
+    with over(wire) as gulps:
+        async for piece in client.pieces():
+            gulps.gave(piece)
+            gulps.on = True
+            more: bytes | None = piece
+            while more is not None:
+                body += more
+                more = await gulps.more()
+                if isinstance(gulps._left, bytes) and not left:  # the worst moment: the client has still to take it
+                    left = len(gulps._left)
+                    earlier.__exit__(None, None, None)
+    assert left == 9
+    assert body == EVENT * 4
+    assert "read" not in vars(wire)
+
+
 async def test_streams_share_their_moments_evenly(autojump_clock: MockClock, nursery: trio.Nursery):
     ticks = Ticks()
     read_at: list[int] = []

@@ -153,15 +153,13 @@ def test_a_loopback_endpoint_keeps_what_is_configured():
     waiting(limits.reserve(0.0, 1, "h"))
 
 
-def test_a_lease_ends_with_its_time_or_its_holder():
+def test_a_lease_ends_with_its_time():
     limits = limiter(in_flight=1)
     lost = granted(limits.reserve(0.0, 5, "a", lasts=10.0))
     assert waiting(limits.reserve(1.0, 5, "b")).until == 10.0
     second = granted(limits.reserve(10.0, 5, "b"))
     assert not limits.settle(lost, 0, 10.0)
-    assert limits.end_holder("a", 11.0) == 0
-    assert limits.end_holder("b", 11.0) == 1
-    assert not limits.settle(second, 0, 11.0)
+    assert limits.settle(second, 5, 11.0)
     granted(limits.reserve(11.0, 5, "c"))
     assert limits.status(11.0).tokens == 15
 

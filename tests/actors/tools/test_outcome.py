@@ -29,6 +29,16 @@ def test_the_model_gets_the_exact_result(result: Any, said: str) -> None:
     assert '"p"' not in json.dumps(outcome.shown.value)
 
 
+def test_a_result_that_is_very_deep_is_told_like_any_other() -> None:
+    deep: Any = 1
+    for _ in range(600):
+        deep = [deep]
+    outcome = gave(deep)
+    assert outcome.said == "[" * 600 + "1" + "]" * 600
+    assert outcome.shown is not None
+    assert outcome.shown.truncated
+
+
 def loop() -> list[Any]:
     knot: list[Any] = []
     knot.append(knot)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given
 
@@ -97,6 +98,25 @@ def test_depth_has_an_end() -> None:
     for _ in range(60):
         value = [value]
     assert shown_output(value).truncated
+
+
+@pytest.mark.parametrize("levels", [33, 600])
+def test_deeper_than_python_can_walk_is_no_trouble(levels: int) -> None:
+    text = '{"a":' * levels + "1" + "}" * levels
+    value = msgspec.json.decode(text)
+    for shown in (shown_input(value), shown_output(value), shown_output([value])):
+        assert shown.truncated
+        assert json.dumps(shown.value).count("a") <= 33
+
+
+def test_what_has_no_word_on_the_wire_is_left_out_or_told_as_text() -> None:
+    shown = shown_output(
+        {"none": None, "password": None, "nan": float("nan"), "big": 2**60, "\ud800": "x\ud800", "in": [None, 1e999]}
+    )
+    assert shown.value == {"big": str(2**60), "\ufffd": "x\ufffd", "in": [None, None]}
+    text = shown_output('{"password": "x", "a": "\\ud800"}').value
+    assert "\ufffd" in text
+    assert "\ud800" not in text
 
 
 def test_counts_of_tokens_are_no_secrets() -> None:
