@@ -70,7 +70,7 @@ def serve(
     host: address to listen on (loopback only, until authentication exists)
     port: port to listen on, 0 for a free one
     data: directory for everything that is kept
-    log_level: debug, info, warning, error or critical
+    log_level: debug, info, warning or error
     model: model of the default endpoint
     shutdown_deadline: seconds in which the daemon has ended after SIGTERM
     """
@@ -105,10 +105,17 @@ async def _serve(settings: Settings, log: FilteringBoundLogger, writer: LogWrite
 
 
 async def _run_daemon(settings: Settings, log: FilteringBoundLogger, writer: LogWriter, collector: Collector) -> int:
-    from understudy.daemon import StartRefused, describe, leave, open_daemon  # noqa: PLC0415 - costs half a second
+    from understudy.daemon import (  # noqa: PLC0415 - costs half a second
+        ABANDONED,
+        StartRefused,
+        describe,
+        leave,
+        open_daemon,
+    )
 
     def gave_up_waiting(paths: tuple[str, ...]) -> None:
-        writer.close()
+        if not writer.close():  # nobody takes what stderr gives, and would not take the names either
+            os._exit(ABANDONED)
         leave(paths)
 
     try:

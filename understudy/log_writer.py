@@ -77,10 +77,10 @@ class LogWriter:
         return self._out.isatty()
 
     def put(self, line: Line) -> None:
-        """Have a line written soon; at once, behind `close`."""
-        if self._closed:
+        """Have a line written soon; at once, behind `close`, where the file has taken all up to then."""
+        if self._closed and not self._thread.is_alive():
             self._write([line])
-        elif self._lines.qsize() >= self._most:
+        elif self._closed or self._lines.qsize() >= self._most:
             self._lose(1)
         else:
             self._lines.put(line)
@@ -93,15 +93,14 @@ class LogWriter:
         return written.wait(within)
 
     def close(self, within: float = FLUSH_WITHIN) -> bool:
-        """As `flush`, and end the thread. A second call does nothing."""
-        if self._closed:
-            return True
-        self._closed = True
-        written = self.flush(within)
-        self._lines.put(None)
-        if written:
-            self._thread.join(within)
-        return written
+        """As `flush`, and end the thread; whether it has ended. A second call does nothing but say so."""
+        if not self._closed:
+            written = self.flush(within)
+            self._closed = True
+            self._lines.put(None)
+            if written:
+                self._thread.join(within)
+        return not self._thread.is_alive()
 
     def _lose(self, lines: int) -> None:
         with self._counting:

@@ -19,7 +19,7 @@ import json
 import logging
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import pairwise
@@ -129,25 +129,21 @@ def _is_count(value: object) -> bool:
 class _Pen:
     """Where structlog's processors end: hands a line to the writer, or writes it.
 
-    A log that cannot be written is no reason for an actor to fail, and there is nowhere to tell of it: such lines are
-    counted.
+    A log that cannot be written is no reason for an actor to fail. The writer counts what is lost.
     """
 
     def __init__(self, out: TextIO | LogWriter, render: Render) -> None:
         self._out = out
         self._render = render
-        self.lost = 0
 
     def msg(self, at: float, fields: Fields) -> None:
         if isinstance(self._out, LogWriter):
             self._out.put(Line(self._render, at, fields))
             return
-        try:
+        with suppress(OSError, ValueError):
             # One write a line, so that lines of worker threads do not mix.
             self._out.write(f"{self._render(at, fields)}\n")
             self._out.flush()
-        except (OSError, ValueError):
-            self.lost += 1
 
     debug = info = warning = error = critical = fatal = exception = log = msg
 

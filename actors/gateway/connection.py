@@ -25,6 +25,7 @@ from actors.gateway import admission
 from actors.gateway.conversation import Conversation
 from actors.gateway.head import BadHead, ClientGone, read_head
 from actors.gateway.http import serve_http
+from actors.gateway.introduction import introduced
 from actors.gateway.messages import Drain, Frame
 from actors.gateway.outbound import PING, Out
 from actors.gateway.refusal import Refusal, refuse
@@ -191,13 +192,14 @@ class Connection(Actor):
                 self.stop("the connection is over")
 
     def inspect(self) -> dict[str, Any]:
-        waiting = 0 if self._sending is None else self._sending.waiting
         return {
             "open": self._socket is not None,
-            "outbound_bytes": waiting,
+            "outbound_bytes": 0 if self._sending is None else self._sending.waiting,
             "user": self._conversation.user,
             "client_id": self._conversation.client_id,
             "events_sent": self._events_sent,
+            "connected_seconds": None if self._socket is None else round(self.now() - self._opened_at, 3),
+            **introduced(self._conversation.hello),
         }
 
     def count_sent(self, events: int) -> None:
@@ -280,8 +282,7 @@ class Connection(Actor):
         await self.ref.send(Frame(text), self.settings.send_within)
 
     def _open(self, socket: Socket) -> None:
-        settings = self.settings
-        self._socket = socket
+        self._socket, settings = socket, self.settings
         self._sending = Sending(self, socket, settings.limits.outbound_bytes, settings.send_within)
         self._opened_at = self.now()
         self._part_with(CONNECTION_FAILED)
@@ -347,7 +348,7 @@ class Connection(Actor):
         """Close without writing what waits; the client will resume."""
         if self._sending is not None:
             self._sending.clear()
-        self._closing = (code, CLOSES[code].why) if self._closing is None else self._closing
+        self._closing = self._closing or (code, CLOSES[code].why)
         self._detach()
         self._shut()
 

@@ -264,6 +264,12 @@ class Conversation:
 
     # --- events
 
+    @property
+    def hello(self) -> Hello | None:
+        """What the client said first; None until it has."""
+        body = None if self._hello is None else self._hello.body
+        return body if isinstance(body, Hello) else None
+
     def deliver(self, message: Deliver) -> None:
         """An event of the user, if it is this user's: the last check before the wire."""
         if message.owner != self.user:
@@ -303,7 +309,7 @@ class Conversation:
                 self._connection.write(out)
 
     def caught_up(self) -> None:
-        """Called by the writing task when the client has taken what there was: the next page may be read."""
+        """Called when the client has taken what there was: the next page may be read."""
         if self.welcomed:
             self._read_on()
 

@@ -249,7 +249,7 @@ class Socket:
                     assert self._receiver is not None
                     await self._receiver.run()
             except Exception as error:  # noqa: BLE001  a fault of the library ends this connection and nothing else
-                self._failure = error
+                self._failure = error.with_traceback(None)  # else it would hold our frame, and with it us
             if self._ending is None:
                 self._end(self._conclude())
             self._stopped.happen()

@@ -298,14 +298,8 @@ CONTENT_BOUNDS: Final[Mapping[str, ContentBounds]] = MappingProxyType(
 
 KNOWN: Final = frozenset(BODIES) | {
     "refresh",
-    "subscribe",
-    "unsubscribe",
     "send_message",
     "typing",
-    "submit_task",
-    "register_agent",
-    "unregister_agent",
-    "task_update",
     "client_error",
     "set_presence",
     "get_settings",

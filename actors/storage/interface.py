@@ -267,8 +267,8 @@ class Cursors(Protocol):
     """How far each client of a user has come."""
 
     def attend(self, users: Sequence[str], arrivals: Sequence[Arrival], moves: Sequence[Cursor]) -> list[Cursor]:
-        """Make a log for each of `users` that has none, set the cursors `moves` that are still remembered, then look up
-        the cursor of each arrival: None for a client that was not known, which now is, from the log's top on.
+        """Make a log for each of `users` and of the arrivals' that has none, set the cursors `moves` that are still
+        remembered, then look up the cursor of each arrival: a `new` one, at the log's top, of who was not known.
 
         One transaction, and none where nothing is to be written. Doing it twice does no harm. Raises as `append` does.
         """

@@ -211,8 +211,9 @@ class Journal(Actor):
         """The answers, and the trouble that began on the way: everything behind it is refused untouched."""
         answers: list[object] = []
         work = Beforehand.of(messages, (Top, Wake))
-        # Who comes has to find a cursor as it was moved before; else the moves can wait for a transaction.
-        wait = not work.arrivals and any(isinstance(message, Append) for message in messages)
+        # Who comes or wakes has to find cursors as they were moved before; else the moves can wait for a transaction.
+        looked_at = work.arrivals or any(isinstance(message, Wake) for message in messages)
+        wait = not looked_at and any(isinstance(message, Append) for message in messages)
         trouble = self._attend(work, [] if wait else work.take_moves())
         while trouble is None and len(answers) < len(messages):
             message = messages[len(answers)]

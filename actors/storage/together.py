@@ -18,6 +18,8 @@ from actors.storage.interface import REPLY_LIFETIME, Arrival, Awake, Cursor, Pos
 
 AT_ONCE: Final = 200
 """Rows that are asked for with one statement."""
+ABOVE_EVERY_TEXT: Final = b""
+"""To SQLite any blob is. (A range without an end would need an OR, for which it walks over all that is behind.)"""
 
 
 @attrs.frozen
@@ -130,10 +132,12 @@ def lists(connection: Connection, wanted: Sequence[tuple[str, str]]) -> list[lis
         "number, space, low, high",
         [(number, space, prefix, _behind(prefix)) for number, (space, prefix) in enumerate(wanted)],
         "SELECT number, key, value FROM asked CROSS JOIN state"
-        " ON state.space = asked.space AND key >= low AND (high IS NULL OR key < high) ORDER BY number, key",
+        " ON state.space = asked.space AND key >= low AND key < high",
     )
     for number, key, value in rows:
         found[number].append((key, value))
+    for listed in found:
+        listed.sort()
     return found
 
 
@@ -145,10 +149,12 @@ def pages(connection: Connection, wanted: Sequence[tuple[str, int, int]]) -> lis
         "number, user, after, last",
         [(number, user, after, after + count) for number, (user, after, count) in enumerate(wanted)],
         "SELECT number, seq, event_id, body FROM asked CROSS JOIN logs ON logs.user = asked.user"
-        " CROSS JOIN log ON log.log = logs.id AND seq > after AND seq <= last ORDER BY number, seq",
+        " CROSS JOIN log ON log.log = logs.id AND seq > after AND seq <= last",
     )
     for number, *row in rows:
         found[number].append(Stored(*row))
+    for page in found:  # SQLite would copy all rows into a table for it, on the disk where they are many
+        page.sort(key=lambda stored: stored.seq)
     return found
 
 
@@ -163,10 +169,10 @@ def _answers(connection: Connection, columns: str, asked: Sequence[tuple[Any, ..
     return answers
 
 
-def _behind(prefix: str) -> str | None:
-    """The least text that is above all that begin with `prefix`, in the order of code points; None if none is."""
+def _behind(prefix: str) -> str | bytes:
+    """The least that is above all texts that begin with `prefix`, in the order of code points."""
     kept = prefix.rstrip(chr(0x10FFFF))
     if not kept:
-        return None
+        return ABOVE_EVERY_TEXT
     last = ord(kept[-1]) + 1
     return kept[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)

@@ -144,6 +144,8 @@ class Arrivals:
             if replied.error is not None:  # the journal has crashed, or is full: waited out, while anybody waits for it
                 if reply.wanted:
                     context.later(("find", reply), FIND_AGAIN, lambda: self._find(client_id, reply, then))
+                else:
+                    reply.answer(None)  # an answer that is kept back is kept in mind
                 return
             answer: Arrived | Position = replied.value
             position = answer.position if isinstance(answer, Arrived) else answer

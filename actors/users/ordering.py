@@ -63,6 +63,9 @@ class Ordering:
         self._context.request(self._context.services.runs, start, START_WITHIN, tag=self._located)
 
     def _located(self, replied: Replied) -> None:
+        if isinstance(replied.error, Refused):
+            self._repeats.settle(self._command.id, replied.error)
+            return
         if replied.error is not None:
             self._again()
             return

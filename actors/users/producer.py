@@ -79,7 +79,9 @@ class Producer:
             if self._offers.empty:
                 self._emptied()
         elif any(item.durable for item in batch):
-            self._told_under_way, self._told = self._told, []
+            # Another change may wait behind this batch: whoever asked for that one hears when it is committed itself.
+            changes = sum(item.event is None for item in batch)
+            self._told_under_way, self._told = self._told[:changes], self._told[changes:]
             self._actor.request(self._context, Emit(batch), OFFER_WITHIN, tag=self._offered)
         elif not self._context.tell(Emit(batch)):
             self._offers.untold(batch)

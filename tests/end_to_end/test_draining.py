@@ -39,6 +39,26 @@ main()
 """
 """The program, with a task in each run that nothing can end."""
 
+TAKES_NOTHING = """
+import os
+import signal
+
+reading, writing = os.pipe()
+os.set_blocking(writing, False)
+try:
+    while True:
+        os.write(writing, bytes(4096))
+except BlockingIOError:
+    os.set_blocking(writing, True)
+
+def stop_reading(*_):
+    os.dup2(writing, 2)
+    print("nobody reads any more", flush=True)
+
+signal.signal(signal.SIGUSR1, stop_reading)
+"""
+"""Before a program: from SIGUSR1 on nobody takes what it writes to stderr."""
+
 
 async def test_many_clients_leave_in_mid_run_each_at_its_time(tmp_path: Path) -> None:
     users = [f"user{number}" for number in range(20)]
@@ -120,4 +140,20 @@ async def test_a_task_that_cannot_be_ended_is_abandoned_at_the_deadline(tmp_path
             line = await served.line("gave up waiting for")
             assert "/runs/" in line
             await ada.until(lambda: ada.codes)
+        clients.cancel_scope.cancel()
+
+
+async def test_it_gives_up_at_the_deadline_where_nobody_takes_its_log(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", TAKES_NOTHING + NEVER_ENDS)
+    async with held_model() as model, trio.open_nursery() as clients:
+        file = quick_file(tmp_path, model.base_url)
+        async with serve(file, tmp_path / "data", "--shutdown-deadline", "1.5", command=command) as served:
+            ada = Device(served.port, "ada")
+            await clients.start(ada.live)
+            ada.comes_back = False
+            await ada.run_under_way()
+            served.signal(signal.SIGUSR1)
+            await served.line("nobody reads any more")
+            served.signal(signal.SIGTERM)
+            assert await served.ended() == 70
         clients.cancel_scope.cancel()

@@ -161,8 +161,12 @@ def test_behind_the_end_lines_are_written_at_once() -> None:
 
 def test_the_end_does_not_wait_for_ever_for_a_file_that_takes_nothing(out: Held) -> None:
     writer = LogWriter(out)
-    open_log(writer).info("stays")
+    log = open_log(writer)
+    log.info("stays")
     assert not writer.close(0.01)
+    log.info("late")
+    assert not writer.close(0.01)
+    assert writer.lost == 1
     out.let.set()
 
 

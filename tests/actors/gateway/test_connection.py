@@ -489,6 +489,25 @@ class TestTheTree:
             assert connections.inspect() == {"websockets": 1, "draining": False}
             assert here.connection(client).target.actor.inspect()["outbound_bytes"] == 0
 
+    async def test_it_shows_who_is_connected_since_when_and_how_it_came_back(self) -> None:
+        async with gateway_system() as here:
+            said = {"client": {"platform": "ios"}, "reconnect": {"attempts": 2, "last_code": 1006}}
+            client = await here.welcomed(**said)
+            shown = here.connection(client).target.actor.inspect()
+            assert shown.pop("connected_seconds") >= 0
+            assert shown == {
+                "open": True,
+                "outbound_bytes": 0,
+                "user": "ada",
+                "client_id": client.frames[0]["metadata"]["client_id"],
+                "events_sent": 0,
+                "platform": "ios",
+                "attempts": 2,
+                "last_code": 1006,
+            }
+            silent = here.connection(await here.welcomed("bob")).target.actor.inspect()
+            assert "platform" not in silent
+
     async def test_a_stream_that_is_accepted_in_vain_is_closed(self) -> None:
         async with gateway_system(most=0, spare=0) as here:
             mine, theirs = trio.socket.socketpair()

@@ -303,6 +303,7 @@ async def test_a_fault_of_the_library_ends_one_connection(
     await client.stream.send_eof()
     assert await _closed(socket) == (1011, "server")
     assert socket.failure is error
+    assert error.__traceback__ is None  # its frames would hold the socket, which holds it
 
 
 async def test_garbage_of_every_kind(gateway: Gateway) -> None:

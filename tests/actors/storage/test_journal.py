@@ -131,6 +131,16 @@ class TestClients:
             assert commits() == 2
             assert (await here.ask(Arrive(Arrival("ada", "c", 5.0)))).cursor.acked == 1
 
+    async def test_moves_before_a_context_wakes_are_seen_by_it(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as here:
+            cursor = (await here.ask(Arrive(Arrival("ada", "c", 5.0)))).cursor
+            await here.ask(append("a", "b"))
+            moved = MoveCursors((attrs.evolve(cursor, acked=2, new=False),))
+            wake = Wake(Waking("ada", 5000.0, 10, 10_000.0, 1000))
+            answers = await here.together(moved, wake, append("c"))
+            assert answers[0] is True
+            assert answers[1].covered == [(0, 2)]
+
     async def test_a_move_whose_append_failed_is_refused(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as here:
             cursor = (await here.ask(Arrive(Arrival("ada", "c", 5.0)))).cursor

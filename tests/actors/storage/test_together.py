@@ -198,3 +198,34 @@ def test_a_list_holds_what_begins_with_its_prefix_and_nothing_else(keys: list[st
     found = together.lists(connection, [("s", prefix) for prefix in prefixes])
     connection.close()
     assert found == [[(key, b"v") for key in sorted(keys) if key.startswith(prefix)] for prefix in prefixes]
+
+
+def test_what_is_found_is_not_copied_to_put_it_in_order(database: Database) -> None:
+    connection = database._connection
+    assert connection is not None
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    together.pages(connection, [("ada", 0, 9), ("bob", 0, 9)])
+    together.lists(connection, [("s", "ada/"), ("s", "bob/")])
+    connection.set_trace_callback(None)
+    plan = [row[3] for statement in statements for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    assert len(statements) == 2
+    assert not [step for step in plan if "TEMP B-TREE" in step]
+
+
+def test_what_lies_behind_a_prefix_is_not_walked_over(database: Database) -> None:
+    def steps() -> int:
+        """How much SQLite has to do to list what is ada's."""
+        ticks: list[None] = []
+        connection = database._connection
+        assert connection is not None
+        connection.set_progress_handler(lambda: ticks.append(None), 1)
+        assert together.lists(connection, [("s", "ada/")]) == [[("ada/1", b"v")]]
+        connection.set_progress_handler(None, 1)
+        return len(ticks)
+
+    database.append([Record("ada's", None, (), (PutState("s", "ada/1", b"v"),))])
+    before = steps()
+    of_others = tuple(PutState("s", f"bob/{number}", b"v") for number in range(1000))
+    database.append([Record("others'", None, (), of_others)])
+    assert steps() < before + 100

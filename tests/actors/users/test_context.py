@@ -11,6 +11,7 @@ import trio
 from actors.protocol.codes import ErrorCode
 from actors.storage.attending import Wake
 from actors.storage.journal import TRIMMED_AT_ONCE, TrimLog
+from actors.users.arrivals import ARRIVE_WITHIN
 from actors.users.context import ContextSettings
 from actors.users.keys import actor_name, default_session, run_key, runs_of
 from actors.users.messages import Attach, AwaitNews, CommandError, Detach, Emit, Item, Locate, Sync
@@ -82,6 +83,21 @@ def test_who_has_gone_before_it_was_attached_gets_nothing() -> None:
             await here.say("d2")
             await trio.sleep(1)
             assert here.orders == []
+
+    virtual(main)
+
+
+def test_who_has_gone_while_the_journal_did_not_answer_is_not_kept_in_mind() -> None:
+    async def main() -> None:
+        async with users_system() as here:
+            await here.say("d1")
+            await trio.sleep(1)
+            here.plan.close_gate()
+            with pytest.raises(TimedOut):
+                await here.context.ask(Attach(here.system.ref("/runs"), "c"), 1)
+            await trio.sleep(ARRIVE_WITHIN)
+            here.plan.gate.set()
+            assert not here.actor("/users/ada")._cell.links.held
 
     virtual(main)
 
