@@ -48,7 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Its own `loadgroup` puts the group into the id of a test, which pytest no longer lets it do."""
+    """Its own `loadgroup` puts the group into the id of a test, which pytest no longer lets it do.
+
+    This is for who does not say how to spread the tests; another `--dist` is obeyed.
+    """
+    if config.getoption("dist") != "load":
+        return None
     from xdist.scheduler import LoadScopeScheduling
 
     class ByPlace(LoadScopeScheduling):

@@ -23,8 +23,6 @@ from runtime import Mailbox
 from supervisors import ChildSpec, Intensity
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from actors.agents.step import AgentServices
     from actors.coordination.counts import CoordinationCounts
     from actors.protocol.stamps import Stamps
@@ -46,14 +44,12 @@ class CoordinationParts:
         system: the system that it runs in.
         stamps: where ids and times come from.
         agents: what agents are given.
-        chains: of models, that agents defined at run time may have.
         counts: where what is measured is put.
     """
 
     system: System
     stamps: Stamps
     agents: AgentServices
-    chains: Collection[tuple[str, ...]]
     counts: CoordinationCounts
 
 
@@ -70,7 +66,7 @@ def coordination_children(settings: Settings, parts: CoordinationParts) -> list[
         context=lambda user: ref(f"/users/{actor_name(user)}"),
         stamps=parts.stamps,
         agents=settings.agents,
-        chains=tuple(parts.chains),
+        chains=tuple(dict.fromkeys(agent.models for agent in settings.agents.values())),
         roster=Roster(),
         counts=parts.counts,
         offline_after=settings.workers.offline_after,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
 from msgspec import UNSET, UnsetType
 
 from actors.coordination.messages import AgentsKnown
@@ -21,24 +22,31 @@ if TYPE_CHECKING:
     from runtime import System
 
 WITHIN: Final = 2.0
+ALL_WITHIN: Final = 4.5
+"""Seconds for all parts together: who probes is answered after five, and gates that hang must not make it a refusal."""
+AT_LEAST: Final = 0.02
+"""Seconds for each also when those are over: what works answers in one."""
 REQUIRED: Final = frozenset({"storage", "agents"})
 """Parts without which the daemon is not ready."""
 UNREAD: Final = Check("unavailable", "The agents are kept in storage.")
 
 
 class Readiness:
-    """Asks the parts. Each answer takes at most two seconds, and a part that gives none is unavailable."""
+    """Asks the parts, one after the other. Each answer takes at most two seconds, less where others took long."""
 
     def __init__(self, system: System, plan: ModelsPlan) -> None:
         self._system = system
         self._plan = plan
+        self._agents_were_known = False
 
     async def checks(self) -> Mapping[str, Check]:
         """The state of storage, of the agents and of each model."""
+        end = trio.current_time() + ALL_WITHIN
         storage = await self._storage()
         found = {"storage": storage, "agents": await self._agents() if storage.status == "ok" else UNREAD}
         for endpoint in self._plan.endpoints:
-            found[f"model {endpoint.name}"] = await self._model(endpoint.name)
+            left = max(AT_LEAST, end - trio.current_time())
+            found[f"model {endpoint.name}"] = await self._model(endpoint.name, min(WITHIN, left))
         return found
 
     async def rate_limits(self) -> Sequence[RateLimits]:
@@ -50,8 +58,8 @@ class Readiness:
                 found.append(_limits(status))
         return found
 
-    async def _ask(self, path: str, question: object) -> Any:
-        return await self._system.ref(path).ask(question, WITHIN)
+    async def _ask(self, path: str, question: object, within: float = WITHIN) -> Any:
+        return await self._system.ref(path).ask(question, within)
 
     async def _storage(self) -> Check:
         try:
@@ -63,16 +71,22 @@ class Readiness:
         return Check("ok", "Storage works.")
 
     async def _agents(self) -> Check:
-        """At the daemon's start this waits until they have been read: so who is told that it is ready finds them."""
+        """At the daemon's start this waits until they have been read: so who is told that it is ready finds them.
+
+        Once they were, a coordinator that does not answer costs new work only: all else goes on.
+        """
         try:
             await self._ask(COORDINATOR, AgentsKnown())
         except ActorError:
+            if self._agents_were_known:
+                return Check("degraded", "The coordinator does not answer; new work waits for it.")
             return Check("unavailable", "The agents could not be read yet.")
+        self._agents_were_known = True
         return Check("ok", "The agents are known.")
 
-    async def _model(self, name: str) -> Check:
+    async def _model(self, name: str, within: float) -> Check:
         try:
-            status: GateStatus = await self._ask(self._plan.gate_path(name), ReadStatus())
+            status: GateStatus = await self._ask(self._plan.gate_path(name), ReadStatus(), within)
         except ActorError:
             return Check("degraded", "The model's gate does not answer.")
         if status.state != "closed":

@@ -174,7 +174,6 @@ def _engines(settings: Settings, parts: Parts, agents: AgentServices) -> ChildSp
         system=parts.system,
         stamps=parts.stamps,
         agents=agents,
-        chains=plan.chains,
         counts=parts.counters.coordination,
     )
     return supervise("engines", [*engine_children(settings, services), *coordination_children(settings, tasks)])

@@ -133,7 +133,7 @@ class DefinedAgents:
 
             def done() -> object:
                 del self._defined[name]
-                self._coordinator.board.remove(name)
+                self._coordinator.forget(name)
                 return seen
 
             self._commit(name, DeleteState(AGENTS, name), done, reply)

@@ -37,6 +37,7 @@ from actors.coordination.messages import (
 )
 from actors.coordination.workers import Workers
 from actors.operations.channels import Channels
+from actors.protocol.channel_events import Channel
 from actors.users.messages import Later
 from runtime import Actor, Ended, Replied, Restarted
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from actors.agents.definitions import AgentDefinition
-    from actors.coordination.board import Grant
+    from actors.coordination.board import Claim, Grant
     from actors.coordination.counts import CoordinationCounts
     from actors.coordination.roster import Roster
     from actors.protocol.channel_events import AgentView
@@ -174,8 +175,12 @@ class Coordinator(Actor):
             return None
         seen = self.see(agent_id)
         self._workers.remove(agent_id)
-        self._figures.forget(agent_id)
         return seen
+
+    def forget(self, agent_id: str) -> list[Claim]:
+        """An agent is here no more; what it had."""
+        self._figures.forget(agent_id)
+        return self.board.remove(agent_id)
 
     def granted(self, lease_id: str, agent_id: str) -> Granted:
         """What a holder is told of its slot."""
@@ -214,7 +219,8 @@ class Coordinator(Actor):
     def publish(self, agent_id: str, owner: str) -> None:
         """Tell `owner`, and operators, how the agent stands: of one that is everybody's, `owner` hears of its work for
         `owner`."""
-        self._channels.agent_status(owner, self.see(agent_id, owner), whole=self.see(agent_id))
+        if self._channels.listened(Channel.AGENT_STATUS, owner):
+            self._channels.agent_status(owner, self.see(agent_id, owner), whole=self.see(agent_id))
 
     def _list(self, user: str, *, operator: bool) -> tuple[AgentView, ...]:
         may_see = [place for place in self.board.places() if operator or place.owner in {None, user}]

@@ -22,7 +22,7 @@ MOST_OWN: Final = 10_000
 
 @attrs.define(eq=False)
 class Figures:
-    """One agent's, since the coordinator started.
+    """One agent's, since it came or the coordinator started.
 
     Attributes:
         milliseconds: that what it completed has taken, in all.

@@ -130,6 +130,7 @@ class Roster:
 
 def agent_id_of(worker: Worker, name: str) -> str:
     """The same for the same worker and name, whenever it registers; nobody else's has the same."""
-    digest = hashlib.sha256(f"{worker.user}\0{worker.client_id}\0{name}".encode()).hexdigest()
+    parts = "".join(f"{len(part)}:{part}" for part in (worker.user, worker.client_id, name))
+    digest = hashlib.sha256(parts.encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40]
     return f"{readable or 'worker'}-{digest[:16]}"

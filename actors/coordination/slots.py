@@ -71,17 +71,16 @@ class Slots:
             held.offer = event
             self._tell(Offer(lease_id, event))
 
-    def heard(self, message: Restarted | Ended | Revoked) -> str | None:
-        """Somebody whom the actor watches has restarted or ended, or a slot is gone: then its id, if it was held."""
+    def heard(self, message: Restarted | Ended | Revoked) -> None:
+        """Somebody whom the actor watches has restarted or ended, or a slot is gone."""
         if isinstance(message, Revoked):
-            return None if self._held.pop(message.lease_id, None) is None else message.lease_id
-        if message.ref is self._coordinator:
+            self._held.pop(message.lease_id, None)
+        elif message.ref is self._coordinator:
             if isinstance(message, Ended):
                 self._watching = False
                 self._later("watch", self._watch)
             else:
                 self._say_again()
-        return None
 
     def _ask(self, claim: Claim, granted: Callable[[Granted], None]) -> None:
         def replied(answer: Replied) -> None:

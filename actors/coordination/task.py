@@ -65,7 +65,7 @@ class Task(Host):
         self._child_agents = ChildAgents(self, services.agents, services.limits.attempts, self._progress)
         self._log: TaskLog | None = None
         self._early: list[tuple[UpdateTask | CancelTask, ReplyTo]] = []
-        """Those that came before the record was read."""
+        """Those that came before the record was read, or while what a worker says is being kept."""
         self._lease_id: str | None = None
         self._engine: EngineWork | None = None
         self._began = 0.0
@@ -134,15 +134,13 @@ class Task(Host):
             self.stop("there is no such task")
             return
         self._log = TaskLog(record, self._producer, self._services.stamps)
-        early, self._early = self._early, []
         if record.ended:
-            for message, reply in early:
-                self._answer_ended(message, reply)
+            for message, reply in self._early:
+                reply.answer(self._of_ended(message))
             self.stop("the task has ended")
             return
         self._take_up(record)
-        for message, reply in early:
-            self._carry_out(message, reply)
+        self._carry_out_early()
         self._producer.push()
 
     def _take_up(self, record: TaskRecord) -> None:
@@ -256,10 +254,9 @@ class Task(Host):
     def _heard(self, message: Restarted | Ended | Revoked) -> None:
         if isinstance(message, Restarted):
             self._producer.heard(message)
-        lost = self._slots.heard(message)
-        if lost is not None and lost == self._lease_id and self._working(self.record.attempt):
-            self._lease_id = None
+        if isinstance(message, Revoked) and message.lease_id == self._lease_id and self._working(self.record.attempt):
             self._conclude(failure(Failure.WORKER_LOST, retry=True))
+        self._slots.heard(message)
 
     def _child_ended(self, name: str) -> None:
         if self._child_agents.gone(name):
@@ -315,9 +312,9 @@ class Task(Host):
             self._lingering[child] = release
             self.stop_child(child, why="the attempt is over", within=STOP_WITHIN)
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: Outcome, *, cancelled: bool = False) -> None:
         self.log.end(outcome)
-        self._services.counts.tasks[outcome.status.value] += 1
+        self._services.counts.tasks["cancelled" if cancelled else outcome.status.value] += 1
 
     def _all_committed(self) -> None:
         after, self._after = self._after, []
@@ -339,25 +336,30 @@ class Task(Host):
         else:
             self._carry_out(message, reply)
 
+    def _carry_out_early(self) -> None:
+        early, self._early = self._early, []
+        for message, reply in early:
+            self._carry_out(message, reply)
+
     def _carry_out(self, message: UpdateTask | CancelTask, reply: ReplyTo) -> None:
-        if self.record.ended or self.record.reported is not None:
-            self._answer_ended(message, reply)
-        elif isinstance(message, CancelTask):
-            self._services.counts.tasks["cancelled"] += 1
-            self._free(None)
-            self._end(failure(Failure.TASK_CANCELLED))
+        if isinstance(message, UpdateTask):
+            self._update(message, judge(self.record, message, self._services.limits), reply)
+        elif self.record.reported is not None:  # what the worker says may lead to another attempt: that is cancelled
+            self._early.append((message, reply))
+        else:
+            if not self.record.ended:
+                self._free(None)
+                self._end(failure(Failure.TASK_CANCELLED), cancelled=True)
             self._after.append(lambda: reply.answer(True))
             self._producer.push()
-        else:
-            self._update(message, judge(self.record, message, self._services.limits), reply)
 
-    def _answer_ended(self, message: UpdateTask | CancelTask, reply: ReplyTo) -> None:
+    def _of_ended(self, message: UpdateTask | CancelTask) -> object:
+        """The answer to what comes when the end is on the disk."""
         if isinstance(message, CancelTask):
-            reply.answer(True)
-        else:
-            verdict = judge(self.record, message, self._services.limits)
-            assert isinstance(verdict, CommandError)
-            reply.answer(Refused(verdict))
+            return True
+        verdict = judge(self.record, message, self._services.limits)
+        assert isinstance(verdict, CommandError)
+        return Refused(verdict)
 
     def _update(self, update: UpdateTask, verdict: Verdict | CommandError, reply: ReplyTo) -> None:
         """What a worker says: kept, and answered, before anybody hears of what it causes."""
@@ -370,6 +372,7 @@ class Task(Host):
             reply.answer(verdict.status)
             if verdict.outcome is not None:
                 self._conclude(verdict.outcome)
+                self._carry_out_early()
 
         self.log.report(verdict, update, kept)
         if verdict.outcome is None and update.sentence:

@@ -81,7 +81,7 @@ class Workers:
             self._coordinator.cancel_timer(("away", attendance.worker))
             if connection is not None:
                 self._coordinator.unwatch(connection)
-        self._leases.revoke(self._board.remove(agent_id))
+        self._leases.revoke(self._coordinator.forget(agent_id))
 
     def here(self, worker: Worker, connection: Ref[Any]) -> None:
         """A client has a connection. Most are no workers."""

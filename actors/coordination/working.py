@@ -91,6 +91,7 @@ class EngineWork:
         self._record = record
         self._deadline = deadline
         self._done = done
+        self._asked = False
 
     def ask(self) -> None:
         """Have it done."""
@@ -105,8 +106,14 @@ class EngineWork:
             progress=self._actor.ref,
         )
         within = max(0.0, self._deadline - self._actor.now()) + GRACE
-        self._actor.request(self._engine, execute, within, tag=self._done)
+        self._asked = True
+        self._actor.request(self._engine, execute, within, tag=self._answered)
+
+    def _answered(self, replied: Replied) -> None:
+        self._asked = False
+        self._done(replied)
 
     def cancel(self) -> None:
-        """Nobody wants it any more; of one that is over it is no harm."""
-        self._engine.tell(Cancel(self._record.user, self._record.task_id))
+        """Nobody wants it any more. Of what is over nothing is said: the next attempt goes by the same key."""
+        if self._asked:
+            self._engine.tell(Cancel(self._record.user, self._record.task_id))

@@ -20,9 +20,10 @@ import attrs
 
 from actors.artifacts.sweeping import remove_artifacts
 from actors.durable.retention import AT_ONCE, Ended, forgetting, key_of
+from actors.protocol.codes import ErrorCode
 from actors.storage.journal import Append, ListState
-from actors.users.messages import Later
-from runtime import Mailbox, Replied, TaskEnded
+from actors.users.messages import CommandError, Later
+from runtime import Mailbox, Refused, Replied, TaskEnded
 from supervisors import ChildSpec, DynamicSupervisor, Intensity, Restart
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ SWEEP_ON: Final = 1.0
 @attrs.frozen
 class TakeUp:
     """To a durable supervisor: have the actor of an accepted record running. Answered with its address; repeating is
-    fine.
+    fine. Refused with `CommandError` where the actor of this name is another user's: knowing an id opens nothing.
 
     Attributes:
         user: whose it is.
@@ -116,8 +117,8 @@ class DurableSupervisor(DynamicSupervisor):
 
     async def receive(self, message: Any) -> object:
         match message:
-            case TakeUp(record_id=record_id):
-                return self.child(record_id) or self._start(self._judged(message))
+            case TakeUp():
+                return self._address(message)
             case Replied():
                 message.tag(message)
             case Later(call):
@@ -130,6 +131,13 @@ class DurableSupervisor(DynamicSupervisor):
         return None
 
     # --- starting
+
+    def _address(self, order: TakeUp) -> Ref[Any] | Refused:
+        """Where no actor is, one is started: it reads the record of this user and id, and ends if there is none."""
+        there = self.child(order.record_id)
+        if there is None:
+            return self._start(self._judged(order))
+        return there if order.user == self.owner(order.record_id) else Refused(CommandError(ErrorCode.NOT_FOUND))
 
     def _judged(self, order: TakeUp) -> TakeUp:
         """The order; of one that has failed too often, to close it."""

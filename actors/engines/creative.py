@@ -106,8 +106,8 @@ class Creative:
         self._ask = ask
         self._studio = studio
         self._alone = alone
-        self._own_temperature = True
-        """Until a model refuses to be given any."""
+        self._untempered: set[tuple[str, ...]] = set()
+        """Chains whose model refuses to be given a temperature."""
 
     def problems(self, execute: Execute) -> dict[str, str]:
         problems: dict[str, str] = {}
@@ -157,12 +157,13 @@ class Creative:
         name = execute.parameters.get("agent")
         agent = studio.agents[name] if name else AgentDefinition("writer", "Writer", WRITER_PROMPT, studio.models)
         question = self._question(execute, agent, "" if self._alone else draft.mission)
-        temperature = draft.temperature if self._own_temperature else None
+        temperature = None if agent.models in self._untempered else draft.temperature
         reply = await self._ask(attrs.evolve(question, temperature=temperature))
         if reply.failure is Failure.BAD_REQUEST and temperature is not None:
             # Some models refuse any temperature but their own; the framing alone makes the difference then.
             reply = await self._ask(question)
-            self._own_temperature = reply.text is None
+            if reply.text is not None:
+                self._untempered.add(agent.models)
         return reply
 
     async def _judge(self, execute: Execute, drafts: list[Draft]) -> tuple[Mapping[str, Score] | None, dict[str, Any]]:

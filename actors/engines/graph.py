@@ -73,10 +73,13 @@ def read_graph(
     listed = parameters.get("tasks")
     items = fields.texts("items", most=most, longest=LONGEST_MISSION)
     if listed is None:
+        if not items and not description.strip():
+            problems["description"] = "Say what is wanted here, or by tasks or items."
         missions = items or (description,)
-        usual = Defaults(defaults.retries, defaults.timeout)
         return tuple(
-            WorkTask(f"item-{number}", "agent", mission, agent=agent, retries=usual.retries, timeout=usual.timeout)
+            WorkTask(
+                f"item-{number}", "agent", mission, agent=agent, retries=defaults.retries, timeout=defaults.timeout
+            )
             for number, mission in enumerate(missions, 1)
         ), problems
     if items:

@@ -97,9 +97,10 @@ class Channels:
         self._system = system
         self._stamps = stamps
 
-    def listened(self, channel: Channel) -> bool:
-        """Whether anybody hears all of this channel."""
-        return self._system.topics.subscribers(Topic(channel, None)) > 0
+    def listened(self, channel: Channel, owner: str | None = None) -> bool:
+        """Whether anybody hears all of this channel, or at least what is `owner`'s."""
+        subscribers = self._system.topics.subscribers
+        return any(subscribers(Topic(channel, who)) for who in (None, owner))
 
     def agent_status(self, owner: str, agent: AgentView | None, *, whole: AgentView | None = None) -> int:
         """An agent at work for `owner` has come to another state; None: none has.

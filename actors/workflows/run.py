@@ -247,9 +247,6 @@ class Run(Host):
             self.close(step, attempts.cancelled(step), None)
         elif gate is not None:
             self.close(step, attempts.not_begun(step, gate), None)
-        elif step.agent not in self._services.agents.agents:  # since the run was accepted it has left the configuration
-            after = attempts.failed(step, ErrorType.CONFIGURATION, Failure.AGENT_MISSING)
-            self.close(step, after, ErrorType.CONFIGURATION)
         elif orders.held(self.record, step):
             self._start_agent(self.log.rest(step))
         else:
@@ -258,7 +255,10 @@ class Run(Host):
 
     def _start_agent(self, step: StepRecord) -> None:
         """Have the actor of an open attempt spawned, when there is a slot for it. One that is to rest needs none."""
-        if step.rests:
+        if step.agent not in self._services.agents.agents:  # since the run was accepted it has left the configuration
+            after = attempts.failed(step, ErrorType.CONFIGURATION, Failure.AGENT_MISSING)
+            self.close(step, after, ErrorType.CONFIGURATION)
+        elif step.rests:
             self._spawn(step)
         else:
             self.slots.work(step, lambda: self._slot_granted(step.name, step.attempt))

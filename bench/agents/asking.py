@@ -35,7 +35,6 @@ class Asked:
     delta: float = 0.0
     ended: float = 0.0
     status: str = ""
-    waits: list[float] = attrs.field(factory=list)
     models: list[str] = attrs.field(factory=list)
     troubles: list[str] = attrs.field(factory=list)
     seen: list[str] = attrs.field(factory=list)

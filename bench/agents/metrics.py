@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Amount = tuple[float, int, int]
 """Of a load: seconds, actors, burst."""
+SHORT_RUNS: Final = 30
+"""Runs whose first token is measured beside the streams."""
 
 
 def _own(name: str, full: Amount, quick: Amount, limit: float, *metrics: Metric) -> Scenario:
@@ -26,12 +28,12 @@ def _relay(streams: int) -> Scenario:
     beside = f"beside {of}"
     return Scenario(
         name,
-        load(name, 6.0, streams, 30),
+        load(name, 6.0, streams, SHORT_RUNS),
         load(name, 0.5, min(streams, 5), 3),
         180.0,
         (
             metric(f"{name}_cpu", f"processor time for each piece that the provider sent, {of}", "µs"),
-            metric(f"{name}_first", f"time added to the first token, {beside}: median of {30}", "ms"),
+            metric(f"{name}_first", f"time added to the first token, {beside}: median of {SHORT_RUNS}", "ms"),
             metric(f"{name}_first_max", "the same, the slowest", "ms"),
             metric(f"{name}_burst", f"the same, where all {streams} begin at once: median", "ms"),
             metric(f"{name}_delay", "time added to a later piece, from the provider to the client: median", "ms"),

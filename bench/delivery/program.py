@@ -1,4 +1,4 @@
-"""One scenario with one subject, measured once: `python -m bench.delivery.program SUBJECT [KEY=VALUE…] -- [COMMAND…]`.
+"""One scenario with one subject, measured once: `python -m bench.delivery.program SUBJECT [COMMAND…] -- [KEY=VALUE…]`.
 
 Prints one JSON object: {"values": {METRIC: …}, "version", "runtime", "share"}. `share` is what part of the machine's
 processor time was spent on this program and its servers: the rest was somebody else's.

@@ -179,3 +179,16 @@ async def test_an_engine_that_keeps_crashing_is_stood_in_for_and_comes_back(tmp_
             while not await back():
                 await trio.sleep(0.05)
         assert counts.state == "running"
+
+
+async def test_an_agent_is_not_given_the_model_that_makes_embeddings(tmp_path: Path) -> None:
+    async with held_model(held=False) as model:
+        more = f'[models.embed]\nmodel = "e"\nbase_url = "{model.base_url}"\n'
+        more += '[engines.perfect_recall]\nembeddings_model = "embed"\n'
+        async with house(tmp_path, model.base_url, more=more) as here:
+            new = {"name": "smith", "role": "Smith", "prompt": "You forge.", "models": ["embed"]}
+            answer = await http(here.port, "/api/agents", method="POST", body=new)
+            assert (answer.status, answer.json["code"]) == (422, "invalid_fields")
+            assert answer.json["fields"] == {
+                "models": "No agent of the configuration has these models. Allowed: [default]."
+            }

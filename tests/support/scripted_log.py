@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from runtime import Ref
 
 PIECES: Final = ("So ", "the ", "shop ", "käuft ", "茶 ", "🍵 ", "and ", "then ")
-FRAME: Final = 6
-"""Events of a run that belong to no step."""
 
 
 @attrs.define

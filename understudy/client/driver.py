@@ -222,7 +222,7 @@ class Driver:
                     self.route.address,
                     self.client_id,
                     http,
-                    headers=self.credentials.headers,
+                    headers=self._headers,
                     position=lambda: self.feed.cursor.processed,
                     began=self.feed.cursor.adopt,
                     unauthorized=self.credentials.expire,
@@ -257,6 +257,14 @@ class Driver:
                 await trio.sleep(self.rng.uniform(0.0, HELD_OPEN))
             wait = LONGEST_WAIT
             await poller.wanted()
+
+    async def _headers(self) -> dict[bytes, bytes]:
+        """Who asks. What the application's own token source raises ends the client here as it does in `run`."""
+        try:
+            return await self.credentials.headers()
+        except Exception as error:
+            self.close(error)
+            raise Unreachable(self.route.address.url, "there is no token") from error
 
     def _hopeless(self, trouble: Unreachable) -> bool:
         """Whether neither way will ever be open: the token is refused, or both ways are."""

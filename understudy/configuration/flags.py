@@ -17,7 +17,6 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "port": ("server", "port"),
     "data": ("server", "data"),
     "log_level": ("server", "log_level"),
-    "log_format": ("server", "log_format"),
     "shutdown_deadline": ("server", "shutdown_deadline"),
     "model": ("models", "default", "model"),
 }

@@ -56,11 +56,10 @@ class ConnectionSettings:
 
 @attrs.frozen
 class LogSettings:
-    """`[log]`: how much of each user's events is kept, and how it is written."""
+    """`[log]`: how much of each user's events is kept."""
 
     events: Count
     seconds: Annotated[float, Range(1, 3_153_600_000, "seconds")]
-    commit_batch: Annotated[int, Range(1, 100_000)]
 
 
 @attrs.frozen

@@ -53,27 +53,20 @@ class Polling:
         self._sources = sources
         self._system = sources.system
 
-    async def _ask(self, path: str, question: object, within: float = ASK_WITHIN) -> Any:
+    async def _ask(self, whom: Ref[Any], question: object) -> Any:
         try:
-            return await self._system.ref(path).ask(question, within)
-        except ActorError:
+            return await whom.ask(question, ASK_WITHIN)
+        except ActorError:  # a refusal too: what is asked here is refused for trouble with storage alone
             raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1) from None
 
     async def context(self, user: str) -> Ref[Any]:
-        ref: Ref[Any] = await self._ask("/users", Locate(user))
+        ref: Ref[Any] = await self._ask(self._system.ref("/users"), Locate(user))
         return ref
-
-    async def _say(self, context: Ref[Any], question: object) -> Any:
-        """Ask a user's context what it may refuse with a `CommandError`."""
-        try:
-            return await context.ask(question, ASK_WITHIN)
-        except ActorError:
-            raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1) from None
 
     async def events(self, user: str, client_id: str, resume: Resume | None, wait: float) -> Events:
         """The events after a position, by the rules of resuming; waits for one if there is none."""
         context = await self.context(user)
-        polled: Polled = await self._say(context, Poll(client_id, resume))
+        polled: Polled = await self._ask(context, Poll(client_id, resume))
         after = polled.plan.after
         if not polled.plan.resumed:
             return Events(polled.epoch, polled.seq, False, [])
@@ -86,7 +79,7 @@ class Polling:
                 raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1) from None
             if not news:
                 return Events(polled.epoch, polled.seq, True, [])
-        page: Page = await self._ask("/storage", ReadPage(user, after, PAGE))
+        page: Page = await self._ask(self._system.ref("/storage"), ReadPage(user, after, PAGE))
         log = page.position
         if log.epoch != polled.epoch or log.first > after + 1:  # it was cut meanwhile: never a part that looks whole
             return Events(log.epoch, log.seq, False, [])

@@ -35,7 +35,7 @@ from understudy.terminal.interrupt import listening_for_interrupts
 from understudy.terminal.orders import EXIT_DONE, EXIT_FAILED, cancel_run
 from understudy.terminal.screen import PlainScreen, Screen, TerminalScreen
 from understudy.terminal.story import Note, Told, tell
-from understudy.terminal.timeline import Timeline, mark
+from understudy.terminal.timeline import Timeline, mark, missed
 from understudy.terminal.troubles import ended_words, refusal_words
 from understudy.terminal.words import printable, status_line
 
@@ -153,7 +153,9 @@ class Follower:
         reply = (await client.command("get_run", metadata={"run_id": view.run_id}, within=self.patience)).metadata
         # The positions that the view knows may be of another log.
         view = attrs.evolve(view, as_of=0)
-        return self._show(load(view, reply.get("run", {}), reply.get("steps", []), int(reply.get("seq", 0))))
+        view = load(view, reply.get("run", {}), reply.get("steps", []), int(reply.get("seq", 0)))
+        self.timeline = missed(self.timeline, {step.name for step in view.steps if step.ended})
+        return self._show(view)
 
     def _next_look(self) -> float:
         """Until when (trio's time) to wait for an event: the status line wants to move, or patience ends."""

@@ -15,6 +15,8 @@ from understudy.client.view import STEP_ENDED
 from understudy.terminal.words import duration, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from understudy.client.envelope import Event
 
 TIMELINE_HEADER: Final = ("step", "start", "time", "attempts")
@@ -67,6 +69,14 @@ def mark(timeline: Timeline, event: Event) -> Timeline:
     if known is None:
         return attrs.evolve(timeline, spans=(*timeline.spans, span))
     return attrs.evolve(timeline, spans=tuple(span if other is known else other for other in timeline.spans))
+
+
+def missed(timeline: Timeline, ended: Collection[str]) -> Timeline:
+    """The timeline after events that nobody will see, with which these steps have ended: it is not known when."""
+    spans = (
+        attrs.evolve(span, began=None) if span.ended is None and span.step in ended else span for span in timeline.spans
+    )
+    return attrs.evolve(timeline, spans=tuple(spans))
 
 
 def _marked(span: Span, status: str, attempt: int, at: float) -> Span:

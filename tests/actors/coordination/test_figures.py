@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.agents.definitions import AgentDefinition
+from actors.coordination import coordinator
 from actors.coordination.board import Claim, Place
 from actors.coordination.figures import MOST_OWN, AllFigures, Figures, view
-from actors.coordination.messages import Report
+from actors.coordination.messages import DefineAgent, RemoveAgent, Report
+from actors.coordination.workers import FORGET_AFTER
 from actors.operations.channels import Published, Topic
 from actors.protocol.channel_events import Channel
 from runtime import Actor
 from supervisors import ChildSpec
-from tests.support.tasks_system import FILE, tasks_system
+from tests.support.tasks_system import FILE, OFFLINE_AFTER, TasksSystem, run, tasks_system
 from tests.support.users_system import settle, virtual
-
-if TYPE_CHECKING:
-    import pytest
 
 WORK = st.lists(
     st.tuples(
@@ -144,3 +145,47 @@ def test_all_that_a_users_own_worker_does_is_that_users(monkeypatch: pytest.Monk
             assert (await here.agents())[agent_id].metrics.tasks_completed == 1
 
     virtual(main)
+
+
+SMITH = AgentDefinition("smith", "Smith", "You forge.", capabilities=("forge",))
+
+
+@pytest.mark.parametrize("how", ["takes its leave", "stays away", "is removed"])
+def test_of_an_agent_that_has_gone_nothing_is_kept(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the figures of all that ever came would be there for as long as the daemon is."""
+
+    async def test(here: TasksSystem) -> None:
+        digger = await here.digger()
+        agent_id = await digger.register()
+        task_id = await here.under_way()
+        await digger.update(task_id, 1, "completed")
+        await here.coordinator.ask(DefineAgent(SMITH), 5)
+        await here.ended(task_id)
+        await here.ended(await here.submit("Forge", required_capabilities=["forge"]))
+        agents = await here.agents()
+        assert [agents[each].metrics.tasks_completed for each in (agent_id, "smith")] == [1, 1]
+        if how == "takes its leave":
+            await digger.say("unregister_agent", agent_id=agent_id)
+        elif how == "stays away":
+            digger.drop()
+            await trio.sleep(OFFLINE_AFTER + FORGET_AFTER + 60)
+            digger = await digger.back()
+        else:
+            await here.coordinator.ask(RemoveAgent(agent_id), 5)
+        await here.coordinator.ask(RemoveAgent("smith"), 5)
+        assert await digger.register() == agent_id
+        await here.coordinator.ask(DefineAgent(SMITH), 5)
+        agents = await here.agents()
+        assert [agents[each].metrics.tasks_completed for each in (agent_id, "smith")] == [0, 0]
+
+    run(test, monkeypatch)
+
+
+def test_how_an_agent_stands_is_not_put_together_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(here: TasksSystem) -> None:
+        seen: list[str | None] = []
+        monkeypatch.setattr(coordinator, "view", lambda *_, only=None, **__: seen.append(only))
+        await here.ended(await here.submit("File it", **FILE))
+        assert "ada" not in seen
+
+    run(test, monkeypatch)

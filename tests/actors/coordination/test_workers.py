@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 
+from actors.coordination.roster import Worker, agent_id_of
+from actors.protocol.catalogue import CATALOGUE, Failure
 from tests.support.tasks_system import TasksSystem, refused, run
 from tests.support.users_system import settle
 
@@ -109,6 +112,40 @@ def test_a_failure_that_may_pass_is_tried_again_elsewhere(monkeypatch: pytest.Mo
         last = second if (task_id, 3) in second.offers() else first
         assert await last.update(task_id, 3, "failed", error="Tired.", retry=True) == {"status": "failed"}
         assert (await here.ended(task_id)).error == "Tired."
+
+    run(test, monkeypatch)
+
+
+@pytest.mark.parametrize("says", ["completed", "failed", "failed, and may be tried again"])
+def test_one_that_is_cancelled_while_its_workers_word_is_being_kept(says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's word came first; but where it wants another attempt, there is none."""
+
+    async def test(here: TasksSystem) -> None:
+        digger = await here.digger()
+        await digger.register()
+        task_id = await here.under_way()
+        await settle()
+        here.plan.takes = 1.0
+        status, _, more = says.partition(",")
+        word = partial(digger.update, task_id, 1, status, error="Tired." * (status == "failed"), retry=bool(more))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(word)
+            while here.base.actor(f"/tasks/{task_id}").record.reported is None:
+                await trio.sleep(0.1)
+            assert await here.cancel(task_id) is True
+            assert here.record(task_id).ended
+        here.plan.takes = 0.0
+        record = await here.ended(task_id)
+        assert (record.status, record.attempt) == ("completed" if status == "completed" else "failed", 1)
+        assert (
+            record.error
+            == {
+                "completed": "",
+                "failed": "Tired.",
+                "failed, and may be tried again": CATALOGUE[Failure.TASK_CANCELLED].sentence,
+            }[says]
+        )
+        assert digger.offers() == [(task_id, 1)]
 
     run(test, monkeypatch)
 
@@ -239,3 +276,10 @@ def test_a_worker_needs_a_connection_and_registers_so_many(monkeypatch: pytest.M
         assert slots[-1] == 7
 
     run(test, monkeypatch)
+
+
+def test_no_two_workers_have_an_agent_id_in_common_however_they_are_called() -> None:
+    parts = [("a\0b", "c", "n"), ("a", "b\0c", "n"), ("a", "b", "c\0n"), ("ab", "c", "n"), ("1:a", "c", "n")]
+    ids = {agent_id_of(Worker(user, client), name) for user, client, name in parts}
+    assert len(ids) == len(parts)
+    assert agent_id_of(Worker("a", "b"), "My digger!").startswith("My-digger-")

@@ -34,7 +34,8 @@ def test_a_worker_that_goes_is_offline_after_a_while_and_its_tasks_go_to_others(
             await here.until_status(task_id, "running", 2)
             assert "went away" in here.record(task_id).sentence or here.story(task_id)[2] == "queued"
         assert trio.current_time() - left == pytest.approx(OFFLINE_AFTER, abs=1)
-        assert (await here.agents())[agent_id].status == "offline"
+        gone = (await here.agents())[agent_id]
+        assert (gone.status, gone.metrics.tasks_failed, gone.current_tasks) == ("offline", 2, 0)
         for task_id, attempt in second.offers():
             await second.update(task_id, attempt, "completed")
         for task_id in [*tasks, third]:

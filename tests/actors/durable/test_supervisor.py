@@ -12,9 +12,11 @@ import trio
 
 from actors.durable.retention import AT_ONCE, note_end
 from actors.durable.supervisor import CLOSE_AGAIN, PAGE, DurableSupervisor, TakeUp
+from actors.protocol.codes import ErrorCode
 from actors.protocol.stamps import Stamps
 from actors.storage.interface import DeleteState
-from runtime import Actor, Mailbox, open_system
+from actors.users.messages import CommandError
+from runtime import Actor, Mailbox, Refused, open_system
 from supervisors import ChildSpec, Intensity, supervise
 from tests.support.memory_journal import MemoryJournal, Plan
 from tests.support.users_system import OFTEN, START, settle, virtual
@@ -137,6 +139,22 @@ def test_what_was_accepted_and_not_said_is_found_by_one_that_looks_again(look_ev
             assert len(here.orders) == (look_every is not None)
             address = await here.work.ask(TakeUp("ada", "r1"), 5)
             assert await here.work.ask(TakeUp("ada", "r1"), 5) is address
+            assert here.orders == [TakeUp("ada", "r1")]
+
+    virtual(main)
+
+
+def test_the_address_of_one_is_its_owners_alone() -> None:
+    """Who has come by the id of another's is told that there is none."""
+
+    async def main() -> None:
+        here = Here()
+        here.accept("ada/r1")
+        async with working(here):
+            with pytest.raises(Refused) as caught:
+                await here.work.ask(TakeUp("bob", "r1"), 5)
+            assert caught.value.reason == CommandError(ErrorCode.NOT_FOUND)
+            assert await here.work.ask(TakeUp("ada", "r1"), 5) is here.system.ref("/work/r1")
             assert here.orders == [TakeUp("ada", "r1")]
 
     virtual(main)

@@ -120,6 +120,21 @@ async def test_a_model_that_refuses_temperatures_is_asked_without(autojump_clock
             assert author.roles().count("Writer") == asked  # the second time nobody tries it again
 
 
+async def test_only_the_model_that_refuses_them_goes_without_temperatures(autojump_clock: Any) -> None:
+    def writer(question: Question) -> Reply | str:
+        refused = question.agent.models == ("default",) and question.temperature is not None
+        return Reply(None, failure=Failure.BAD_REQUEST) if refused else "text"
+
+    author = Author(says(writer=writer, poet="verse", judge=JUDGEMENT))
+    poet = AgentDefinition("poet", "Poet", "You are the Poet.", ("another",))
+    strategy = Creative(author, Studio(agents={"poet": poet}))
+    async with bench() as do:
+        for agent in (None, "poet"):
+            ask = execute("Ideas", **({} if agent is None else {"agent": agent}))
+            await do(lambda start, ask=ask: strategy.run(ask, Desk(start, lambda *_: None)))
+    assert {question.temperature for question in author.asked if question.agent is poet} == {0.4, 0.8, 1.1}
+
+
 async def test_the_understudy_writes_one_draft_and_judges_nothing(autojump_clock: Any) -> None:
     author = Author(says())
     outcome = await run(author, alone=True, candidates=5)

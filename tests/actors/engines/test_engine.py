@@ -239,7 +239,9 @@ async def test_while_it_is_suspended_the_understudy_takes_what_comes_and_what_wa
         await wait_all_tasks_blocked()
         began = trio.current_time()
         await one("answer")
-        assert trio.current_time() - began <= 0.25 if path == "/engine/engine" else True
+        # At the address alone nothing has happened yet: it stands in the engine's own line, and is done there.
+        assert trio.current_time() - began <= (0.25 if path == "/engine/engine" else 30.0)
+        assert results[0].engine == ("plain" if path == "/engine/engine" else "engine")
         await trio.sleep(0.5)
         assert (await site.execute()).diverted_from == "engine"
         await trio.sleep(3)

@@ -44,10 +44,10 @@ def test_every_type_of_task_has_the_engine_that_was_promised() -> None:
 # --- graphs
 
 
-def read(parameters: dict[str, Any], most: int = 5) -> tuple[Any, dict[str, str]]:
+def read(parameters: dict[str, Any], description: str = "The whole", most: int = 5) -> tuple[Any, dict[str, str]]:
     return read_graph(
         parameters,
-        "The whole",
+        description,
         workers=("agent", "search"),
         agents=("analyst",),
         most=most,
@@ -64,6 +64,19 @@ def test_a_description_is_a_task_and_so_is_each_item() -> None:
         [("item-1", "one", "analyst"), ("item-2", "two", "analyst")],
     )
     assert (tasks[0].retries, tasks[0].timeout) == (2, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "wrong"),
+    [({}, True), ({"items": []}, True), ({"items": ["one"]}, False), ({"tasks": "TASK"}, False)],
+)
+def test_without_a_description_something_else_has_to_say_what_is_wanted(
+    parameters: dict[str, Any], wrong: bool
+) -> None:
+    if "tasks" in parameters:
+        parameters = {"tasks": [TASK]}
+    _, problems = read(parameters, description=" ")
+    assert ("description" in problems) == wrong == bool(problems)
 
 
 def test_a_graph_is_read_with_all_that_its_tasks_say() -> None:

@@ -405,3 +405,12 @@ async def test_counting_in_turns_lets_others_run_and_comes_to_the_same(daemon: D
         nursery.cancel_scope.cancel()
     assert census == take_census(daemon.system)
     assert turns > 1
+
+
+async def test_lines_that_the_log_has_lost_are_counted(daemon: Daemon) -> None:
+    lost = [0]
+    with open_metrics(daemon.system, daemon.counters, lambda: lost[0]) as metrics:
+        found = []
+        for lost[0] in (0, 7):
+            found.append(samples(metrics.render())["understudy_log_lines_lost_total"])
+    assert found == [0, 7]

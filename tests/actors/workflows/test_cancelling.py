@@ -14,7 +14,7 @@ from actors.workflows.messages import Answered, Steer, Wrote
 from actors.workflows.orders import Order
 from runtime import Refused
 from tests.support.runs_system import RunsSystem, runs_system, workflow
-from tests.support.users_system import command, virtual
+from tests.support.users_system import command, settle, virtual
 
 
 def cancelled(here: RunsSystem) -> list[dict[str, Any]]:
@@ -75,6 +75,34 @@ class TestCancelling:
                 ((before, _),) = follower.answers
                 assert len(cancelled(here)) == 1
                 assert not any(f["metadata"].get("status") == "cancelled" for f in follower.frames[:before])
+
+        virtual(main)
+
+    def test_of_two_orders_each_is_answered_when_it_is_on_the_disk_itself(self, monkeypatch: Any) -> None:
+        """Both come while something else is on its way there: they go one after the other."""
+
+        async def main() -> None:
+            plays = {("analysis", 1): ["think", "wait 1", "think", "hang"]}
+            async with runs_system(monkeypatch, plays=plays) as here:
+                run_id = await here.start()
+                await trio.sleep(0.5)
+                here.plan.close_gate()
+                await trio.sleep(2)
+                run = here.base.system.ref(here.path(run_id))
+                kept: list[tuple[bool, bool]] = []
+
+                async def give(order: Order) -> None:
+                    await run.ask(Steer(order), 60)
+                    kept.append((here.record(run_id).paused, here.record(run_id).cancelled))
+
+                async with trio.open_nursery() as nursery:
+                    for order in (Order.PAUSE, Order.CANCEL):
+                        nursery.start_soon(give, order)
+                        await settle()
+                    here.plan.takes = 0.1
+                    here.plan.gate.set()
+                assert kept == [(True, False), (True, True)]
+                assert await here.ended(run_id) == "cancelled"
 
         virtual(main)
 

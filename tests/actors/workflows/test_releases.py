@@ -10,14 +10,16 @@ import pytest
 import trio
 
 from actors.protocol.codes import ErrorCode
+from actors.protocol.event_types import RunStatus
 from actors.storage.journal import Append
-from actors.users.messages import CommandError
+from actors.users.messages import CommandError, Locate
+from actors.users.run_commands import ActiveRun
 from actors.workflows.approvals import digest_of
 from actors.workflows.definitions import ApprovalPolicy, StepDefinition, WorkflowDefinition
 from runtime import Refused
 from tests.support.memory_journal import MemoryStorage, Plan
 from tests.support.runs_system import RunsSystem, answer, runs_system, workflow
-from tests.support.users_system import virtual
+from tests.support.users_system import settle, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -188,6 +190,31 @@ def test_somebody_else_finds_nothing_to_decide(monkeypatch: Any) -> None:
             command = {"id": "d1", "type": "decide", "metadata": metadata}
             assert (await why_not(here.base.handle(command, user="bob"))).code is ErrorCode.NOT_FOUND
             assert here.record(run_id).status == "waiting_for_approval"
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("kind", ["decide", "cancel_run", "pause_run", "resume_run"])
+def test_whom_a_context_lets_through_the_runs_supervisor_does_not(kind: str, monkeypatch: Any) -> None:
+    """The second line of defence: the context of another takes the run for its own user's."""
+
+    async def main() -> None:
+        async with runs_system(monkeypatch, asking()) as here:
+            run_id = await here.start()
+            approval_id = (await asked(here, run_id))["approval_id"]
+            await here.base.users.ask(Locate("bob"), 5)
+            await settle()
+            here.base.actor("/users/bob").commands._active[run_id] = ActiveRun("s", RunStatus.RUNNING)
+            before, now = copy.deepcopy(here.plan.storage.state), trio.current_time()
+            metadata = {"approval_id": approval_id, "decision": "approve"} if kind == "decide" else {"run_id": run_id}
+            command = {"id": "b1", "type": kind, "metadata": metadata}
+            assert (await why_not(here.base.handle(command, user="bob"))).code is ErrorCode.NOT_FOUND
+            assert trio.current_time() == now
+            assert here.plan.storage.state == before
+            assert ("bob", "b1") not in here.plan.storage.replies
+            await decide(here, approval_id, "approve")
+            assert await here.ended(run_id) == "completed"
+            assert decisions(here) == [("approve", "ada")]
 
     virtual(main)
 

@@ -17,7 +17,7 @@ from actors.workflows.definitions import StepDefinition
 from actors.workflows.record import Cause, encode_record, new_record
 from runtime import ActorError
 from tests.support.memory_journal import Plan
-from tests.support.runs_system import BRIEF, THREE, runs_system, workflow
+from tests.support.runs_system import AGENTS, BRIEF, THREE, runs_system, workflow
 from tests.support.users_system import settle, virtual
 
 TWO = workflow(StepDefinition("analysis", "analyst"), StepDefinition("test", "tester"))
@@ -95,6 +95,22 @@ class TestTakingUp:
             async with runs_system(monkeypatch, TWO, plan=plan) as here:
                 assert await here.ended("r1") == "completed"
                 assert here.story()[-3:] == ["gone.1 started", "gone.1 error configuration", "completed 2"]
+
+        virtual(main)
+
+    def test_also_where_its_attempt_rests(self, monkeypatch: Any) -> None:
+        async def main() -> None:
+            plan = Plan()
+            async with runs_system(monkeypatch, THREE, plan=plan) as here:
+                run_id = await here.start()
+                await here.pause(run_id, agent_name="Tester")
+                await here.until_status(run_id, "paused")
+                before = here.story()
+            monkeypatch.delitem(AGENTS, "tester")
+            async with runs_system(monkeypatch, THREE, plan=plan, daemon="d2") as here:
+                assert await here.ended(run_id) == "completed"
+                assert here.story()[len(before)] == "test.1 error configuration"
+                assert here.base.crashes("Run") == 0
 
         virtual(main)
 

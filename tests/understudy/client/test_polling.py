@@ -255,3 +255,23 @@ async def test_commands_over_http_are_repeated_until_they_are_answered_each_in_i
         assert trio.current_time() > 30
     assert [command["id"] for command in posted[:4]] == [first] * 4
     assert [command["type"] for command in posted] == ["typing"] * 4 + ["get_run"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_the_token_source_raises_while_it_polls_is_raised_where_the_application_reads(
+    seed: int, autojump_clock: MockClock
+) -> None:
+    tokens = ["first"]
+
+    async def renew() -> str:
+        await trio.lowlevel.checkpoint()
+        if not tokens:
+            raise LookupError("no token today")
+        return tokens.pop()
+
+    refusing = transport(lambda _: httpx2.Response(401))
+    async with open_client("daemon.test", rng=random.Random(seed), dial=nobody, http=refusing, token=renew) as client:
+        with pytest.raises(LookupError):
+            await anext(client)
+        with pytest.raises(LookupError):
+            client.post("typing")

@@ -304,6 +304,8 @@ async def test_where_the_log_is_lost_the_run_is_loaded_afresh() -> None:
     assert "(Part of what happened meanwhile cannot be shown any more.)" in text
     assert answer("Deployer") in text
     assert "5 of 5 steps answered" in text
+    rows = [line.split() for line in text.splitlines() if line.startswith(f"{PLAN[0]} ")]
+    assert rows[-1] == [PLAN[0], "1"]  # in the chart: when it ended was not seen
 
 
 async def test_a_new_log_that_is_shorter_than_the_old_one_is_believed() -> None:

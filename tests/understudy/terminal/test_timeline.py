@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.protocol.timestamp import format_timestamp
 from understudy.client import Event, RunView
 from understudy.terminal.screen import PlainScreen, TerminalScreen
-from understudy.terminal.timeline import Lane, Timeline, drawn, mark, timeline_rows
+from understudy.terminal.timeline import Lane, Timeline, drawn, mark, missed, timeline_rows
 
 START = 1_795_000_000.0
 
@@ -68,6 +68,18 @@ def test_a_step_that_is_not_over_goes_to_the_end() -> None:
     [(cells, lane)] = timeline_rows(timeline)
     assert cells == ("a", "+1.0 s", "2.0 s", "1")
     assert lane == Lane(pytest.approx(1.0), pytest.approx(3.0))
+
+
+def test_of_a_step_whose_end_was_missed_no_length_is_made_up() -> None:
+    seen = marked(
+        event(0.0, "run_status"), *(step(1.0, name, "started") for name in "abc"), step(2.0, "a", "completed")
+    )
+    timeline = mark(missed(seen, {"a", "b"}), event(9.0, "run_status", status="completed"))
+    assert [cells for cells, _ in timeline_rows(timeline)] == [
+        ("a", "+1.0 s", "1.0 s", "1"),
+        ("b", "", "", "1"),
+        ("c", "+1.0 s", "8.0 s", "1"),
+    ]
 
 
 def test_an_event_without_a_time_changes_nothing() -> None:
