@@ -211,7 +211,12 @@ class AgentStep(Actor):
         if definition.max_tokens is not None:
             parameters["max_tokens"] = definition.max_tokens
         call = ModelCall(
-            definition.models, tuple(messages), user=situation.user, run_id=situation.run_id, parameters=parameters
+            definition.models,
+            tuple(messages),
+            user=situation.user,
+            run_id=situation.run_id,
+            parameters=parameters,
+            priority=situation.priority,
         )
         tools = await services.box.offered(definition.tools)
         result = await Rounds(self, tools, services.box).answer(call)

@@ -123,6 +123,7 @@ class ChildAgents:
             attempt=child.attempt,
             mission=child.order.mission,
             brief=brief_of(child.record),
+            priority=child.record.priority,
         )
         definition = self._agents.agents[child.order.agent]
         self._task.start_child(agent_at_work(child.actor, situation, definition, self._agents))

@@ -36,6 +36,7 @@ def local_work(task: Ref[Any], record: TaskRecord, definition: AgentDefinition, 
         attempt=record.attempt,
         mission="",
         brief=brief_of(record),
+        priority=record.priority,
     )
     return agent_at_work(child_name(record), situation, definition, services)
 
@@ -104,6 +105,7 @@ class EngineWork:
             record.parameters,
             key=record.task_id,
             progress=self._actor.ref,
+            priority=record.priority,
         )
         within = max(0.0, self._deadline - self._actor.now()) + GRACE
         self._asked = True

@@ -13,6 +13,7 @@ from actors.models.endpoint import names_simulated
 from actors.models.model_call import CallFailed, CallLimits, ModelCall
 from actors.models.tokens import estimate_tokens
 from actors.protocol.catalogue import Failure
+from actors.protocol.task_events import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ class Question:
         mission: what is asked beyond the agent's prompt.
         earlier: what was written before, as material.
         temperature: instead of the agent's own.
+        priority: of the calls at the models' gates.
     """
 
     agent: AgentDefinition
@@ -45,6 +47,7 @@ class Question:
     mission: str = ""
     earlier: tuple[EarlierStep, ...] = ()
     temperature: float | None = None
+    priority: Priority = Priority.MEDIUM
 
 
 @attrs.frozen
@@ -120,7 +123,14 @@ class ModelAsker:
             parameters["temperature"] = temperature
         if agent.max_tokens is not None:
             parameters["max_tokens"] = agent.max_tokens
-        call = ModelCall(agent.models, tuple(messages), user=question.user, run_id="", parameters=parameters)
+        call = ModelCall(
+            agent.models,
+            tuple(messages),
+            user=question.user,
+            run_id="",
+            parameters=parameters,
+            priority=question.priority,
+        )
         limits = attrs.evolve(access.limits, total=min(access.limits.total, left))
         chain = access.chain(agent.models)
         try:

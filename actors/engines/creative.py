@@ -150,7 +150,8 @@ class Creative:
     def _question(self, execute: Execute, agent: AgentDefinition, mission: str) -> Question:
         context = execute.parameters.get("context") or ""
         earlier = (EarlierStep("context", "Researcher", context),) if context else ()
-        return Question(agent, execute.description, execute.user, execute.deadline, mission, earlier)
+        about = execute.description
+        return Question(agent, about, execute.user, execute.deadline, mission, earlier, priority=execute.priority)
 
     async def _write(self, execute: Execute, draft: Draft) -> Reply:
         studio = self._studio

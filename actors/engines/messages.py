@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from actors.protocol.catalogue import CATALOGUE, Failure
+from actors.protocol.task_events import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,7 @@ class Execute:
         parameters: what the engine takes besides; see each.
         key: names the execution, for `Cancel`, and is the idempotency key of what it stores; empty: none.
         progress: is told `EngineProgress` on the way, where the engine counts any.
+        priority: of its calls at the models' gates.
     """
 
     task_type: str
@@ -39,6 +41,7 @@ class Execute:
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
     key: str = ""
     progress: Ref[Any] | None = None
+    priority: Priority = Priority.MEDIUM
 
 
 @attrs.frozen

@@ -168,7 +168,7 @@ class ParallelMind:
             while True:
                 attempt += 1
                 deadline = min(execute.deadline, trio.current_time() + task.timeout)
-                assignment = Assignment(task, execute.description, execute.user, deadline, inputs)
+                assignment = Assignment(task, execute.description, execute.user, deadline, inputs, execute.priority)
                 end = await self._try(assignment)
                 if end.failure is None:
                     return TaskEnd("completed", end, attempt, trio.current_time() - began)

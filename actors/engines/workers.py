@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from actors.engines.asking import Ask
     from actors.engines.graph import WorkTask
     from actors.engines.memory import Memory
+    from actors.protocol.task_events import Priority
 
 OWN_PROMPT: Final = """
 You are one worker of several who work on parts of a larger task at the same time. The material holds what the whole
@@ -37,6 +38,7 @@ class Assignment:
         user: for whom.
         deadline: trio's time, of this try.
         inputs: the results of the tasks that it waits for, by name; None for those that have none.
+        priority: of the execution.
     """
 
     task: WorkTask
@@ -44,6 +46,7 @@ class Assignment:
     user: str
     deadline: float
     inputs: Mapping[str, WorkEnd | None]
+    priority: Priority
 
 
 @attrs.frozen
@@ -89,9 +92,16 @@ class AgentWorker:
             EarlierStep(name, "Worker", None if end is None else end.text, "that part failed")
             for name, end in assignment.inputs.items()
         )
-        reply = await self.ask(
-            Question(agent, assignment.whole, assignment.user, assignment.deadline, task.mission, earlier)
+        question = Question(
+            agent,
+            assignment.whole,
+            assignment.user,
+            assignment.deadline,
+            task.mission,
+            earlier,
+            priority=assignment.priority,
         )
+        reply = await self.ask(question)
         if reply.text is None:
             return WorkEnd(None, failure=reply.failure or Failure.UNREACHABLE)
         if reply.cut:

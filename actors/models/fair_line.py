@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import attrs
 
-from actors.models.priority import Priority
+from actors.protocol.task_events import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ class FairLine(Generic[W]):
 
     def first(self) -> list[W]:
         """The first of each user and priority, in the order in which they are to be served."""
-        lanes = sorted(self._lanes.items(), key=lambda item: (item[0][0], item[1].tag, item[1].place))
+        lanes = sorted(self._lanes.items(), key=lambda item: (item[0][0].rank, item[1].tag, item[1].place))
         return [lane.waiting[0] for _, lane in lanes]
 
     def surplus(self) -> W:
@@ -106,7 +106,7 @@ class FairLine(Generic[W]):
         each = Counter[str]()
         for (_, user), lane in self._lanes.items():
             each[user] += len(lane.waiting)
-        key = max(self._lanes, key=lambda key: (each[key[1]], key[0], self._lanes[key].place))
+        key = max(self._lanes, key=lambda key: (each[key[1]], key[0].rank, self._lanes[key].place))
         return self._lanes[key].waiting[-1]
 
     def served(self, waiter: W) -> None:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from actors.models.limiter import Lease as Slot
-    from actors.models.priority import Priority
     from actors.models.resources import EndpointResources
+    from actors.protocol.task_events import Priority
     from runtime import Reason, Ref, ReplyTo
     from supervisors import Ticket
 

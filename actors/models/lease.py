@@ -10,10 +10,10 @@ import attrs
 from actors.models.failure import FailureFacts
 from actors.models.limiter import Lease as Slot
 from actors.models.limiter import LimiterStatus
-from actors.models.priority import Priority
 from actors.models.provider_limits import ProviderLimits
 from actors.models.resources import EndpointResources
 from actors.models.traffic import TrafficStatus
+from actors.protocol.task_events import Priority
 from runtime import Ref
 from supervisors import Call, Outcome, Ticket
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from actors.models.chat import ChatMessage, ChatRequest, Usage
-from actors.models.priority import Priority
 from actors.models.tools import Tool, ToolCall
 from actors.protocol.catalogue import CATALOGUE, Failure
+from actors.protocol.task_events import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,6 +11,7 @@ from actors.protocol.agent_events import Usage
 from actors.protocol.catalogue import Failure
 from actors.protocol.codes import ErrorType
 from actors.protocol.event_types import ToolStatus
+from actors.protocol.task_events import Priority
 from actors.storage.interface import KeepReply
 from actors.workflows.orders import Order
 from runtime import Ref
@@ -214,7 +215,12 @@ class GaveNoAnswer:
 
 @attrs.frozen
 class Situation:
-    """What an agent is given for one attempt at a step. `held`: it begins as if it had been told to `Hold`."""
+    """What an agent is given for one attempt at a step.
+
+    Attributes:
+        held: it begins as if it had been told to `Hold`.
+        priority: of its calls at the models' gates.
+    """
 
     run: Ref[Any]
     run_id: str
@@ -224,3 +230,4 @@ class Situation:
     mission: str
     brief: str
     held: bool = False
+    priority: Priority = Priority.MEDIUM

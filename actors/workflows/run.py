@@ -50,7 +50,7 @@ from actors.workflows.record import decode_record
 from actors.workflows.releases import Releases
 from actors.workflows.run_log import RunLog
 from actors.workflows.steering import Steering, of_an_ended_run
-from actors.workflows.step_slots import StepSlots
+from actors.workflows.step_slots import PRIORITY, StepSlots
 from runtime import ChildEnded, Ended, Host, Replied, Restarted, Spec, TaskEnded
 
 if TYPE_CHECKING:
@@ -287,6 +287,7 @@ class Run(Host):
             mission=task_of(step),
             brief=brief_of(self.record, step),
             held=step.rests,
+            priority=PRIORITY,
         )
         definition = services.agents[step.agent]
         earlier = material_of(step, services.earlier(self.record, step))

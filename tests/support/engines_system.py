@@ -21,6 +21,7 @@ from actors.operations.channels import Topic
 from actors.protocol.catalogue import Failure
 from actors.protocol.channel_events import Channel
 from actors.protocol.stamps import Stamps
+from actors.protocol.task_events import Priority
 from actors.storage.database import Database
 from actors.storage.journal import Append, StorageTrouble
 from runtime import Actor, Refused, Report, System, open_system
@@ -244,7 +245,8 @@ async def bench() -> AsyncIterator[Callable[..., Any]]:
 
 def execute(description: str = "The whole", user: str = "ada", within: float = 600.0, **parameters: Any) -> Execute:
     """A request, for a strategy."""
-    return Execute("concurrent_analysis", description, user, trio.current_time() + within, parameters)
+    deadline = trio.current_time() + within
+    return Execute("concurrent_analysis", description, user, deadline, parameters, priority=Priority.HIGH)
 
 
 def texts(values: Sequence[dict[str, Any]]) -> list[str]:

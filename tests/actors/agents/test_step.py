@@ -23,6 +23,7 @@ from actors.models.failure import FailureFacts
 from actors.models.model_call import CallFailed, CallLimits, CallResult
 from actors.protocol.catalogue import Failure
 from actors.protocol.codes import ErrorType
+from actors.protocol.task_events import Priority
 from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 from actors.workflows.messages import (
     Answered,
@@ -96,7 +97,9 @@ class Crew(Host):
     async def started(self) -> None:
         stage = self.stage
         brief = "A shop that sells tea"
-        situation = Situation(self.ref, "r1", "ada", "analysis", 1, "Analyse it.", brief, held=stage.held)
+        situation = Situation(
+            self.ref, "r1", "ada", "analysis", 1, "Analyse it.", brief, held=stage.held, priority=Priority.CRITICAL
+        )
         services = AgentServices({"analyst": AGENT}, stage.chain, CallLimits(), 4000, random.Random(1))
         earlier = (EarlierStep("before", "Scout", "Nothing there."),)
         self.start_child(Spec("agent", lambda: AgentStep(situation, AGENT, earlier, services)))
@@ -209,6 +212,7 @@ def test_a_whole_attempt(monkeypatch: Any) -> None:
             assert stage.heard[-1][1] is answer
             assert str(stage.ended) == "the step is done"
             (call,) = stage.model.calls
+            assert call.priority is Priority.CRITICAL
             assert (call.models, call.user, call.run_id) == (("lead", "other"), "ada", "r1")
             assert call.parameters == {"temperature": 0.5, "max_tokens": 100}
             assert stage.chains_asked == [("lead", "other")]

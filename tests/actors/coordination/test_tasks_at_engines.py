@@ -68,7 +68,8 @@ def test_an_engine_does_what_is_of_its_type(
         root: Any = here.base.system.root
         root.actor.start_child(ChildSpec("creative", lambda: Scripted(left, heard), budget=OFTEN))
         refs["creative"] = here.base.system.ref("/creative")
-        answer = await here.say("ada", "submit_task", "Ideas", task_type="brainstorming", parameters={"n": 3})
+        more: dict[str, Any] = {"parameters": {"n": 3}, "priority": "CRITICAL"}
+        answer = await here.say("ada", "submit_task", "Ideas", task_type="brainstorming", **more)
         record = await here.ended(answer["task_id"])
         assert here.story(answer["task_id"])[-len(story) :] == story
         assert record.error == error
@@ -76,7 +77,8 @@ def test_an_engine_does_what_is_of_its_type(
         if not error:
             assert record.result == {"ideas": 3, "engine": "creative", "degraded": False}
         asked = [message for message in heard if isinstance(message, Execute)]
-        assert {(m.task_type, m.user, m.key) for m in asked} == {("brainstorming", "ada", record.task_id)}
+        of_it = {(m.task_type, m.user, m.key, m.priority.value) for m in asked}
+        assert of_it == {("brainstorming", "ada", record.task_id, "CRITICAL")}
         cancels = [message for message in heard if isinstance(message, Cancel)]  # of what is over there is none
         assert cancels == ([Cancel("ada", record.task_id)] if "hang" in answers else [])
 

@@ -16,6 +16,7 @@ from actors.engines.asking import ModelAccess, ModelAsker, Question, Reply
 from actors.models.failure import AnswerBroken, classify
 from actors.models.model_call import CallFailed, CallLimits, CallResult
 from actors.protocol.catalogue import Failure
+from actors.protocol.task_events import Priority
 
 FACTS = classify(AnswerBroken("malformed", "planned"), wall_time=0)
 WHOLE = CallResult("tea", False, False, False, "default", "model-1", None, (), 1.0, ())
@@ -57,13 +58,15 @@ async def test_a_question_goes_to_the_agents_chain_with_its_own_time(
     monkeypatch.setattr(asking, "complete", model)
     assert await asker()(question(earlier=(EarlierStep("a", "Writer", "before"),))) == Reply("tea", "model-1")
     ((chain, call, limits),) = model.calls
+    assert call.priority is Priority.MEDIUM
     assert (chain, call.models, call.user) == (("small",), ("small",), "ada")
     assert call.parameters == {"temperature": 0.3, "max_tokens": 50}
     assert limits.total == pytest.approx(60)
     assert "You are the Poet." in call.messages[0].content
     assert "Do it" in call.messages[0].content
     assert "before" in call.messages[1].content
-    await asker()(question(within=500, temperature=1.1))
+    await asker()(question(within=500, temperature=1.1, priority=Priority.LOW))
+    assert model.calls[1][1].priority is Priority.LOW
     assert model.calls[1][1].parameters["temperature"] == 1.1
     assert model.calls[1][2].total == 100
 

@@ -149,6 +149,7 @@ async def test_a_request_may_name_an_agent_how_many_and_what_is_known(autojump_c
     outcome = await run(author, Studio(agents={"poet": poet}), candidates=2, agent="poet", context="They sell tea.")
     assert author.roles() == ["Poet", "Poet", "Judge", "Editor"]
     assert all(question.earlier[0].text == "They sell tea." for question in author.asked)
+    assert {question.priority.value for question in author.asked} == {"HIGH"}
     assert len(outcome.result["candidates"]) == 2
     strategy = Creative(author, Studio())
     problems = strategy.problems(execute(" ", candidates=9, agent="poet"))

@@ -226,6 +226,7 @@ async def test_an_agent_is_asked_with_what_its_task_builds_on(autojump_clock: An
     first, second = author.asked
     assert (first.agent.models, first.brief, first.mission, first.earlier) == (("small",), "The whole", "do a", ())
     assert (second.agent, [(step.step, step.text) for step in second.earlier]) == (poet, [("a", "text of do a")])
+    assert (first.priority, second.priority) == ("HIGH", "HIGH")
     assert outcome.result["tasks"][1]["result"] == "text of do b"
     assert outcome.result["tasks"][1]["details"] == {"model": "model-1", "simulated": False}
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.models.fair_line import FairLine, may_take
-from actors.models.priority import Priority
+from actors.protocol.task_events import Priority
 
 
 @attrs.define(eq=False)

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.models.failure import AnswerBroken, classify
 from actors.models.gate import HOLDERS_ASKED, NOTICE
 from actors.models.lease import Busy, Lease
-from actors.models.priority import Priority
+from actors.protocol.task_events import Priority
 from runtime import Refused
 from supervisors import Outcome
 from tests.support.gate_site import Crash, Site, opened

@@ -48,10 +48,11 @@ class TestTheMainJob:
                 assert [len(earlier) for earlier in here.script.earlier] == [0, 1, 2]
                 assert here.script.earlier[2][0].text == answer("analysis", 1)
                 (first, *_) = here.script.situations
-                assert (first.mission, first.brief, first.user) == (
+                assert (first.mission, first.brief, first.user, first.priority) == (
                     "Analyse it.",
                     "A shop that sells tea by weight",
                     "ada",
+                    "HIGH",
                 )
                 deltas = [frame["content"] for frame in follower.frames if frame["type"] == "agent_delta"]
                 assert "".join(deltas[:2]) == answer("analysis", 1)[:14]
