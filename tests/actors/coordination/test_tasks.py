@@ -58,10 +58,8 @@ def test_trap_6_critical_first_and_then_first_come(monkeypatch: pytest.MonkeyPat
             *("CRITICAL 1", "CRITICAL 5", "HIGH 3", "HIGH 7"),
             *("MEDIUM 2", "MEDIUM 6", "LOW 0", "LOW 4"),
         ]
-        asked = [f"{s.priority.value} {s.run_id}" for s in here.script.situations if s.run_id in names]
-        assert asked == [
-            f"{names[s.run_id].split()[0]} {s.run_id}" for s in here.script.situations if s.run_id in names
-        ]
+        of_tasks = [situation for situation in here.script.situations if situation.run_id in names]
+        assert [each.priority for each in of_tasks] == [names[each.run_id].split()[0] for each in of_tasks]
 
     run(test, monkeypatch, plays={(TASK, 1): ["wait 5", "answer"]})
 
