@@ -102,8 +102,11 @@ class Releases:
     def decide(self, order: Decide, reply: ReplyTo) -> None:
         """Somebody has decided: answered when it is committed."""
         judged = approvals.judge(self._run.record, order, self._stamps.wall())
-        if judged is not None:
-            reply.answer(Refused(judged) if isinstance(judged, CommandError) else judged)
+        if isinstance(judged, CommandError):
+            reply.answer(Refused(judged))
+            return
+        if judged is not None:  # it was taken before, and is perhaps still on its way to the disk
+            self._run.log.keep(lambda: _done(reply.answer(judged)))
             return
         answer = approvals.answer_to(order.approval_id, order.decision)
         self._run.log.decide(order, lambda: _done(reply.answer(answer)))

@@ -102,6 +102,10 @@ class RunLog:
             effects = (*effects, attrs.evolve(steer.keep, reply=answer))
         self._producer.change(self._stamps.id(), effects, lambda: committed(found))
 
+    def keep(self, committed: Callable[[], None]) -> None:
+        """`committed` is called when the record as it stands is on the disk."""
+        self._producer.change(self._stamps.id(), (self._put(),), committed)
+
     # --- of a step
 
     def begin(self, step: StepRecord) -> StepRecord:

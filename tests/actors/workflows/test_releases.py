@@ -237,6 +237,31 @@ def test_nobody_decides_in_time(on_timeout: Any, decision: str, status: str, mon
     virtual(main)
 
 
+def test_a_decision_made_twice_is_answered_twice_when_it_is_on_the_disk(monkeypatch: Any) -> None:
+    async def main() -> None:
+        async with runs_system(monkeypatch, asking()) as here:
+            run_id = await here.start()
+            approval = await asked(here, run_id)
+            here.plan.close_gate()
+            answers: list[tuple[Any, str | None]] = []
+
+            async def once(command_id: str) -> None:
+                answer = await decide(here, approval["approval_id"], "approve", command_id=command_id)
+                answers.append((answer["status"], here.record(run_id).approvals[0].decision))
+
+            async with trio.open_nursery() as nursery:
+                for command_id in ("d1", "d2"):
+                    nursery.start_soon(once, command_id)
+                    await trio.sleep(0.2)
+                assert answers == []
+                here.plan.gate.set()
+            assert answers == [("approved", "approve")] * 2
+            assert await here.ended(run_id) == "completed"
+            assert len(decisions(here)) == 1
+
+    virtual(main)
+
+
 def test_some_wait_for_ever(monkeypatch: Any) -> None:
     async def main() -> None:
         policy = attrs.evolve(ASKS, on_timeout="wait")
