@@ -2,8 +2,8 @@
 
 Measuring makes Python twice as slow, and a program start three times as slowly. The floors are about what the tests of
 each package reach by themselves; the whole daemons, proofs and benchmarks run the same code again, and are not
-measured. Nor are properties, which do so hundreds of times. Of the programs that tests start, only those are that test
-what nothing else runs, the command line.
+measured. Nor are properties, and what is marked `repeats`, which do so hundreds of times. Of the programs that tests
+start, only those are that test what nothing else runs, the command line.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     folder = item.path.relative_to(HERE).parts[0]
-    is_property = is_hypothesis_test(getattr(item, "obj", None))
-    if not is_property and (folder not in NOT_MEASURED or (folder == "end_to_end" and item.path.name in BUT)):
+    repeats = is_hypothesis_test(getattr(item, "obj", None)) or item.get_closest_marker("repeats") is not None
+    if not repeats and (folder not in NOT_MEASURED or (folder == "end_to_end" and item.path.name in BUT)):
         return (yield)
     with unmeasured():
         return (yield)

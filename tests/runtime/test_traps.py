@@ -258,6 +258,7 @@ async def test_stored_exceptions_that_keep_their_frames(bench: Bench):
     assert not any(isinstance(each, Heavy) for each in gc.get_objects())
 
 
+@pytest.mark.repeats
 async def test_waiting_for_started_in_the_supervisors_turn_so_that_ten_thousand_start_one_by_one(bench: Bench):
     class Many(OpenHost):
         independent = True

@@ -256,6 +256,7 @@ async def test_children_stop_together_with_their_supervisor(autojump_clock: Mock
         assert play.bench.root.log.heard[-1].name == "top"
 
 
+@pytest.mark.repeats
 async def test_ten_thousand_children(autojump_clock: MockClock) -> None:
     ended: list[int] = []
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from actors.engines.strategy import Strategy
 
+pytestmark = pytest.mark.repeats
+
 SIBLINGS = ("/engines/coordinator", "/engines/tasks", "/engines/other")
 
 

@@ -20,6 +20,8 @@ from tests.support.gate_site import opened
 if TYPE_CHECKING:
     from tests.support.gate_site import Site
 
+pytestmark = pytest.mark.repeats
+
 WARM = 70.0
 """Seconds until everybody's last minute is known; then the flood begins, and waiting times count."""
 SECONDS = 90.0

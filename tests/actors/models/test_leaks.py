@@ -15,7 +15,7 @@ from actors.models.simulated.faults import FAULTS
 from actors.protocol.catalogue import CATALOGUE, Failure
 from tests.support.models_system import NEVER, CancelCall, Heard, models_system
 
-pytestmark = pytest.mark.usefixtures("collected")
+pytestmark = [pytest.mark.usefixtures("collected"), pytest.mark.repeats]
 
 # Every deadline is short, so that no fault lasts; the whole call may take no longer than this, and it says so itself.
 SHORT = CallLimits(attempts=2, first_token=1.0, idle=1.0, attempt=3.0, total=8.0)

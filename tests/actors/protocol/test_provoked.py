@@ -17,6 +17,8 @@ from actors.protocol.codes import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.repeats
+
 ROOT: Final = Path(__file__).parents[3]
 TESTS: Final = ROOT / "tests"
 TABLES: Final = {"test_catalogue.py", "test_provoked.py"}

@@ -17,6 +17,8 @@ from tests.support.users_system import virtual
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.repeats
+
 TWO = workflow(StepDefinition("analysis", "analyst"), StepDefinition("test", "tester"))
 VICTIMS = ("run", "agent", "context", "journal", "runs", "users")
 

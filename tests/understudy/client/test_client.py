@@ -424,6 +424,7 @@ class CancelAt(trio.abc.Instrument):
 
 
 @pytest.mark.parametrize(("start", "refused"), [*((start, 0) for start in range(1, 18, 2)), (1, 502), (9, 502)])
+@pytest.mark.repeats
 async def test_cancelled_at_any_step_it_leaves_neither_task_nor_socket(start: int, refused: int) -> None:
     cancelled = True
     steps = start
