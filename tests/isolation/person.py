@@ -108,6 +108,14 @@ class Person:
         """A command on the laptop, and its answer."""
         return await self.laptop.ask(kind, content, id=self.next_id(), **metadata)
 
+    async def insist(self, kind: str, content: str = "", **metadata: Any) -> Frame:
+        """A command, said again as long as its answer is that it cannot be carried out at this moment."""
+        while True:
+            answer = await self.say(kind, content, **metadata)
+            if answer["type"] != "error" or not answer["metadata"]["retryable"]:
+                return answer
+            await trio.sleep(SHORTLY)
+
     async def get(
         self, path: str, *, method: str = "GET", body: object = None, key: str = "", look: bool = True
     ) -> Response:
@@ -156,9 +164,9 @@ class Person:
             case "cancel":
                 await self.say("cancel_run", run_id=run_id)
             case "pause":
-                await self.say("pause_run", run_id=run_id)
+                await self.insist("pause_run", run_id=run_id)
                 await self.say("get_run", run_id=run_id)
-                await self.say("resume_run", run_id=run_id)
+                await self.insist("resume_run", run_id=run_id)
             case "crash of the run":
                 self.world.crash(path)
             case "crash of the step":
@@ -171,7 +179,7 @@ class Person:
                 for approval_id in self._asked(run_id)[-1:]:
                     others = [other for other in self.world.people if other is not self]
                     await probes.decide(self.world, self.rng.choice(others), approval_id)
-                    await self.say("decide", self.words(), approval_id=approval_id, decision=fate)
+                    await self.insist("decide", self.words(), approval_id=approval_id, decision=fate)
         self.world.count(f"fate {fate}")
 
     def _asked(self, run_id: str) -> list[str]:
