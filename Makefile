@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 6
+WORKERS ?= 4
 # Whatever the shell says, compiled modules are kept: else each worker, and each program that a test starts, compiles
 # all of them anew.
 export PYTHONDONTWRITEBYTECODE :=
