@@ -129,7 +129,7 @@ def relayed(subject: str, load: Load, server: AbstractContextManager[Server], up
         swarm.rest(SETTLE)
         swarm.delays.clear()
         had, used = upstream.counts()["pieces"], cpu_seconds(running.process.pid)
-        swarm.rest(load.seconds)
+        swarm.rest(load.seconds, lambda: swarm.delays)
         sent, spent = upstream.counts()["pieces"] - had, cpu_seconds(running.process.pid) - used
         delay = median(swarm.delays)
         found = firsts(swarm, warm, load.burst)

@@ -34,16 +34,19 @@ if TYPE_CHECKING:
 UNDER_WAY: Final = 16
 COMMIT_WITHIN: Final = 30.0
 STOP_WITHIN: Final = 10.0
+SOME_WITHIN: Final = 60.0
+"""Seconds after which it is given up that anything is committed."""
 WARM: Final = 0.2
 """Seconds before it counts, of those that are measured."""
 
 
 @attrs.define
 class Latencies:
-    """Seconds from each offer to its commit, while `counting`."""
+    """Seconds from each offer to its commit, while `counting`; `some` is set with the first."""
 
     counting: bool = False
     seconds: list[float] = attrs.field(factory=list)
+    some: trio.Event = attrs.field(factory=trio.Event)
 
 
 class Writer(Actor):
@@ -77,6 +80,7 @@ class Writer(Actor):
                 raise message.error
             if self._latencies.counting:
                 self._latencies.seconds.append(perf_counter() - message.tag)
+                self._latencies.some.set()
             self._offer()
         return None
 
@@ -102,6 +106,8 @@ async def commits(load: Load, directory: Path) -> dict[str, float]:
         latencies.counting = True
         began = perf_counter()
         await trio.sleep(load.seconds)
+        with trio.move_on_after(SOME_WITHIN):
+            await latencies.some.wait()
         latencies.counting = False
         passed = perf_counter() - began
         running.stop(STOP_WITHIN)

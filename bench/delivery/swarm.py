@@ -352,10 +352,11 @@ class Swarm:
             now = monotonic()
         return now - began
 
-    def rest(self, seconds: float) -> float:
-        """Serve all clients for so long."""
+    def rest(self, seconds: float, until: Callable[[], object] = lambda: True) -> float:
+        """Serve all clients for so long, and on until `until`: a short window on a machine that has other things to
+        do may end before anything has come that could be measured. Gives the seconds that it took."""
         end = monotonic() + seconds
-        return self.run(lambda: monotonic() >= end, seconds + 60.0, "resting")
+        return self.run(lambda: monotonic() >= end and bool(until()), seconds + 60.0, "resting")
 
     def close(self) -> None:
         """All clients go."""
