@@ -17,9 +17,10 @@ import trio
 
 from actors.gateway.connection import Connection
 from actors.gateway.entrance import Entrance, EntranceLimits
+from actors.gateway.handover import Handover
 from actors.gateway.messages import Accepted, Drain
 from runtime import Actor, ActorError, Mailbox, TaskEnded
-from supervisors import ChildSpec, DynamicSupervisor, Intensity, Restart, Strategy, supervise
+from supervisors import ChildSpec, DynamicSupervisor, Intensity, Restart, Strategy, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOB
 BREATHE: Final = 0.1
 """Seconds without accepting after the system had no more file handles or memory."""
 HANDOVER_WITHIN: Final = 30.0
+CONNECTIONS_MAILBOX: Final = Mailbox(4096)
 CONNECTION_MAILBOX: Final = Mailbox(2048)
 CONNECTION_SHUTDOWN: Final = 2.0
 SPARE: Final = 64
@@ -59,9 +61,10 @@ def told_by(connections: int, elapsed: float, over: float) -> int:
 class Listener(Actor):
     """Accepts on the program's listening sockets and hands each stream to `connections`."""
 
-    def __init__(self, listeners: Sequence[trio.SocketListener], connections: Ref[Any]) -> None:
+    def __init__(self, listeners: Sequence[trio.SocketListener], connections: Ref[Any], handover: Handover) -> None:
         self._listeners = listeners
         self._connections = connections
+        self._handover = handover
 
     async def started(self) -> None:
         for listener in self._listeners:
@@ -85,6 +88,7 @@ class Listener(Actor):
 
     async def _hand_over(self, stream: trio.SocketStream) -> None:
         """Give a stream to `connections`. It is closed if nobody takes it: the client comes back."""
+        self._handover.offer(stream)
         handed = False
         try:
             await self._connections.send(Accepted(stream), HANDOVER_WITHIN)
@@ -92,7 +96,7 @@ class Listener(Actor):
         except ActorError:  # they are being restarted, and this actor with them
             pass
         finally:
-            if not handed:
+            if not handed and self._handover.take(stream):
                 await trio.aclose_forcefully(stream)
 
 
@@ -103,6 +107,7 @@ class Connections(DynamicSupervisor):
         settings: limits and times of each.
         services: whom they talk to.
         limits: of who is let in.
+        handover: the streams that come from the listener.
         spare: how many there may be besides, to serve HTTP and to say no in words.
     """
 
@@ -111,12 +116,14 @@ class Connections(DynamicSupervisor):
         settings: GatewaySettings,
         services: Callable[[], GatewayServices],
         limits: EntranceLimits,
+        handover: Handover,
         *,
         spare: int = SPARE,
     ) -> None:
         self._settings = settings
         self._services = services
         self._limits = limits
+        self._handover = handover
         self._spare = spare
         self._to_leave: set[str] = set()
         self._to_tell: deque[str] = deque()
@@ -124,6 +131,8 @@ class Connections(DynamicSupervisor):
         self._told_from = self._leave_over = self._come_back = 0.0
         self._drained: list[ReplyTo] = []
         self._number = 0
+        self._unmade: dict[str, trio.SocketStream] = {}
+        """Child → its stream, while its connection was asked for and is not made; perhaps it cannot be."""
 
     async def started(self) -> None:
         await super().started()
@@ -146,6 +155,9 @@ class Connections(DynamicSupervisor):
 
     def child_gone(self, name: str, ref: Ref[Any], reason: Reason, *, gave_up: bool) -> None:
         del ref, reason, gave_up
+        stream = self._unmade.pop(name, None)
+        if stream is not None:
+            stream.socket.close()
         self._to_leave.discard(name)
         self._tell_drained()
 
@@ -184,18 +196,65 @@ class Connections(DynamicSupervisor):
             self._drained.clear()
 
     def _begin(self, stream: trio.SocketStream) -> None:
+        if not self._handover.take(stream):
+            return
         if len(self._cell.children) >= self._limits.total + self._spare:  # not even somebody to say no
             stream.socket.close()
             return
         self._number += 1
+        name = f"c{self._number}"
+        self._unmade[name] = stream
         spec = ChildSpec(
-            f"c{self._number}",
-            partial(Connection, stream, self._settings, self._services(), self._entrance),
+            name,
+            partial(self._connection, name, stream),
             mailbox=CONNECTION_MAILBOX,
             shutdown=CONNECTION_SHUTDOWN,
             restart=Restart.TEMPORARY,
         )
         self.start_child(spec)
+
+    def _connection(self, name: str, stream: trio.SocketStream) -> Connection:
+        connection = Connection(stream, self._settings, self._services(), self._entrance)
+        del self._unmade[name]
+        return connection
+
+
+class Gateway(Supervisor):
+    """Supervises the connections and the listener, and closes the streams that get stuck between the two.
+
+    A listener that crashes leaves the connections alone; without connections there is nobody to hand a stream to, so
+    their crash restarts the listener too.
+
+    Args:
+        listeners: where to accept.
+        make: makes the connections' supervisor.
+        connections: its address.
+    """
+
+    strategy = Strategy.REST_FOR_ONE
+    intensity = Intensity(5, 10.0)
+
+    def __init__(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        make: Callable[[Handover], Connections],
+        connections: Callable[[], Ref[Any]],
+    ) -> None:
+        self._listeners = listeners
+        self._make = make
+        self._connections = connections
+        self._handover = Handover()
+
+    def children_of(self) -> Sequence[ChildSpec]:
+        handover = self._handover
+        return (
+            ChildSpec("connections", lambda: self._make(handover), mailbox=CONNECTIONS_MAILBOX, shutdown=float("inf")),
+            ChildSpec("listener", lambda: Listener(self._listeners, self._connections(), handover)),
+        )
+
+    async def stopped(self, reason: Reason) -> None:
+        await super().stopped(reason)
+        self._handover.close()
 
 
 def gateway_spec(
@@ -207,22 +266,16 @@ def gateway_spec(
     connections: Callable[[], Ref[Any]],
     spare: int = SPARE,
 ) -> ChildSpec:
-    """The gateway's part of the tree. A listener that crashes leaves the connections alone; without `connections`
-    there is nobody to hand a stream to, so their crash restarts the listener too.
+    """The gateway's part of the tree.
 
     Above the limits an upgrade is refused in words, by `spare` actors at once; above those, without.
     """
-    return supervise(
+    return ChildSpec(
         "gateway",
-        [
-            ChildSpec(
-                "connections",
-                lambda: Connections(settings, services, limits, spare=spare),
-                mailbox=Mailbox(4096),
-                shutdown=float("inf"),
-            ),
-            ChildSpec("listener", lambda: Listener(listeners, connections())),
-        ],
-        strategy=Strategy.REST_FOR_ONE,
-        intensity=Intensity(5, 10.0),
+        lambda: Gateway(
+            listeners,
+            lambda handover: Connections(settings, services, limits, handover, spare=spare),
+            connections,
+        ),
+        shutdown=float("inf"),
     )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 
+from actors.gateway import gateway
+from actors.gateway.connection import Connection
 from actors.gateway.gateway import Listener
+from actors.gateway.handover import Handover
 from actors.gateway.messages import Accepted
-from runtime import Actor, Crash, Mailbox, Overflow, Spec, open_system
+from runtime import Actor, Crash, Mailbox, Node, Overflow, Spec, open_system
 from tests.support.actors import Restarter
-from tests.support.gateway_system import WITHIN, gateway_system
+from tests.support.gateway_system import WITHIN, GatewaySystem, gateway_system
+from tests.support.raw_websocket import RawWebSocket
 
 
 async def test_a_listener_that_crashes_leaves_the_connections_alone() -> None:
@@ -64,8 +69,15 @@ class Stream:
 
     closed = False
 
-    async def aclose(self) -> None:
+    @property
+    def socket(self) -> Stream:
+        return self
+
+    def close(self) -> None:
         self.closed = True
+
+    async def aclose(self) -> None:
+        self.close()
 
 
 async def test_without_room_for_another_socket_it_waits_a_moment(autojump_clock: Any) -> None:
@@ -75,7 +87,7 @@ async def test_without_room_for_another_socket_it_waits_a_moment(autojump_clock:
     async with open_system(Spec("root", Restarter), report=reports.append) as system:
         root: Any = system.root
         taker = root.actor.start_child(Spec("taker", lambda: Taker(taken)))
-        root.actor.start_child(Spec("listener", lambda: Listener([streams], taker)))  # type: ignore[list-item]
+        root.actor.start_child(Spec("listener", lambda: Listener([streams], taker, Handover())))  # type: ignore[list-item]
         await trio.sleep(10)
         assert len(taken) == 1
         assert isinstance(taken[0], Accepted)
@@ -90,7 +102,7 @@ async def test_an_error_of_another_kind_ends_it_and_its_supervisor_decides(autoj
     async with open_system(Spec("root", Restarter), report=reports.append) as system:
         root: Any = system.root
         taker = root.actor.start_child(Spec("taker", lambda: Taker(taken)))
-        root.actor.start_child(Spec("listener", lambda: Listener([streams], taker)))  # type: ignore[list-item]
+        root.actor.start_child(Spec("listener", lambda: Listener([streams], taker, Handover())))  # type: ignore[list-item]
         await trio.sleep(10)
         assert len(taken) == 1
         assert [report.kind for report in reports if isinstance(report, Crash)] == ["Listener"]
@@ -108,13 +120,69 @@ async def test_a_stream_that_nobody_takes_is_closed(autojump_clock: Any) -> None
         taker.tell("wait")
         await trio.sleep(1)
         taker.tell("the mailbox is full now")
-        root.actor.start_child(Spec("listener", lambda: Listener([streams], taker)))  # type: ignore[list-item]
+        root.actor.start_child(Spec("listener", lambda: Listener([streams], taker, Handover())))  # type: ignore[list-item]
         await trio.sleep(100)
         assert first.closed
         assert second.closed
         assert [report for report in reports if isinstance(report, Crash)] == []
         root.actor.stop_child("taker", within=0.1)
         await trio.sleep(1)
+
+
+@pytest.mark.parametrize("ends", ["/gateway", "its budget", "everything"])
+async def test_streams_that_no_connection_has_taken_are_closed(ends: str) -> None:
+    with trio.fail_after(WITHIN):
+        async with gateway_system() as here:
+            if ends == "its budget":
+                for number in range(1, 6):
+                    here.crash("/gateway/connections")
+                    await here.holds(partial(is_incarnation, here, number))
+            dialled = await three_wait(here)
+            if ends == "everything":
+                here.system.stop(0.0)
+            else:
+                here.crash("/gateway" if ends == "/gateway" else "/gateway/connections")
+            for raw in dialled:
+                assert await raw.read_to_end() == b""
+
+
+async def test_streams_that_wait_while_the_connections_crash_are_taken_by_the_next_incarnation() -> None:
+    with trio.fail_after(WITHIN):
+        async with gateway_system() as here:
+            dialled = await three_wait(here)
+            here.crash("/gateway/connections")
+            for raw in dialled:
+                assert b" 101 " in await raw.handshake()
+
+
+async def test_the_stream_of_a_connection_that_cannot_be_made_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Connection:
+        raise RuntimeError("planned")
+
+    with trio.fail_after(WITHIN):
+        async with gateway_system() as here:
+            with monkeypatch.context() as meanwhile:
+                meanwhile.setattr(gateway, "Connection", broken)
+                assert await (await here.dial()).read_to_end() == b""
+            assert (await (await here.welcomed()).ask("heartbeat"))["type"] == "heartbeat"
+
+
+async def three_wait(here: GatewaySystem) -> list[RawWebSocket]:
+    """Connections that lie in the mailbox of whom they are for."""
+    assert here.system.suspend("/gateway/connections")
+    dialled = [await here.dial() for _ in range(3)]
+    await here.holds(lambda: the_connections(here).counters.waiting == 3)
+    return dialled
+
+
+def is_incarnation(here: GatewaySystem, number: int) -> bool:
+    return the_connections(here).incarnation == number
+
+
+def the_connections(here: GatewaySystem) -> Node:
+    node = here.system.tree().find("/gateway/connections")
+    assert node is not None
+    return node
 
 
 async def test_it_ends_when_it_is_told() -> None:
