@@ -95,6 +95,11 @@ class Actor:
         """0 for the first, one more after each restart."""
         return self._cell.incarnation
 
+    @property
+    def backlog(self) -> int:
+        """How many messages wait in the mailbox behind what is in hand; those of the kernel are not counted."""
+        return self._cell.depth
+
     def now(self) -> float:
         """The time of trio's clock, in seconds."""
         return self._cell.system.now()

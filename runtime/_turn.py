@@ -327,7 +327,8 @@ class Turns(Hand):
                     return ending
                 continue
             self.peak = max(self.peak, len(lane))
-            self.stay()
+            if self.leaving is not None:
+                self.stay()
             self.since = self.system.now()
             items = [lane.popleft() for _ in range(min(actor.batch, len(lane)))]
             await self.handle_batch(actor, items)
@@ -352,15 +353,14 @@ class Turns(Hand):
             else:
                 self.skipped += 1
                 self.completed += 1
-        self.admit()
+        if self.links is not None and self.links.senders:
+            self.admit()
         if not messages:
             return
         self.current = messages
         try:
             answers = await actor.receive_batch(messages)
-            if answers is None:
-                answers = [None] * len(messages)
-            elif len(answers) != len(messages):
+            if answers is not None and len(answers) != len(messages):
                 raise ValueError(f"receive_batch gave {len(answers)} answers to {len(messages)} messages")
         except BaseException as error:
             self.failed += len(messages)
@@ -372,6 +372,10 @@ class Turns(Hand):
             raise
         self.completed += len(messages)
         self.current = NOTHING
+        if answers is None:
+            if not any(requests):
+                return
+            answers = [None] * len(messages)
         for request, answer, message in zip(requests, answers, messages, strict=True):
             if request is not None and request.answerable:
                 request.answer(answer)

@@ -24,7 +24,7 @@ from actors.protocol.codes import CONNECTION_FAILED, TOO_SLOW
 from actors.protocol.events import with_seq
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from actors.storage.interface import Stored
     from actors.users.messages import Attached, Deliver
@@ -87,23 +87,22 @@ class Joining:
         self._replay_to = attached.seq
         self._held = []
         self._held_bytes = 0
-        for frame in attached.live:
-            self._hold(Out(frame, None))
+        self._hold([Out(frame) for frame in attached.live])
         return self._let_go()
 
     def detached(self) -> None:
         """The context has restarted: nothing counts until the connection is attached again."""
         self._incarnation = None
 
-    def deliver(self, message: Deliver) -> list[Out] | Broken:
-        """A live event has come."""
+    def deliver(self, message: Deliver) -> bool | Broken:
+        """Live events have come: whether they go out now, as they are. Else they are held back, or do not count."""
         if message.incarnation != self._incarnation:
-            return []
-        out = message.out
-        if self.last >= self._replay_to and not self._held:
-            return [out] if self._follows(out) else Broken(TOO_SLOW)
-        self._hold(out)
-        return self._let_go()
+            return False
+        batch = message.batch
+        if not self.replaying:
+            return self._follow(batch.seqs) or Broken(TOO_SLOW)
+        self._hold(batch.outs)
+        return Broken(TOO_SLOW) if self._too_much else False
 
     def next_page(self) -> Wanted | None:
         """What to read from the log, if anything, and if it is not being read already. Call it when the client has
@@ -128,25 +127,29 @@ class Joining:
         """What `next_page` wanted could not be read; it is wanted again."""
         self._reading = None
 
-    def _hold(self, out: Out) -> None:
-        self._held.append(out)
-        self._held_bytes += len(out.frame)
+    def _hold(self, outs: Sequence[Out]) -> None:
+        self._held += outs
+        self._held_bytes += sum(len(out.frame) for out in outs)
+        if self._too_much:
+            self._held = conflate(self._held)
+            self._held_bytes = sum(len(out.frame) for out in self._held)
+
+    @property
+    def _too_much(self) -> bool:
+        return self._held_bytes > self._most_held
 
     def _let_go(self) -> list[Out] | Broken:
         """What was held back, if its time has come."""
         if self.replaying:
-            if self._held_bytes > self._most_held:
-                self._held = conflate(self._held)
-                self._held_bytes = sum(len(out.frame) for out in self._held)
-            return Broken(TOO_SLOW) if self._held_bytes > self._most_held else []
+            return Broken(TOO_SLOW) if self._too_much else []
         outs, self._held = self._held, []
         self._held_bytes = 0
-        return outs if all(map(self._follows, outs)) else Broken(TOO_SLOW)
+        return outs if self._follow(out.seq for out in outs if out.seq is not None) else Broken(TOO_SLOW)
 
-    def _follows(self, out: Out) -> bool:
-        """Whether nothing is missing before it. If something is, the connection's mailbox was full once."""
-        if out.seq is not None:
-            if out.seq != self.last + 1:
+    def _follow(self, seqs: Iterable[int]) -> bool:
+        """Whether nothing is missing before or between them. If something is, the mailbox was full once."""
+        for seq in seqs:
+            if seq != self.last + 1:
                 return False
-            self.last = out.seq
+            self.last = seq
         return True

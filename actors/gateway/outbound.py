@@ -11,6 +11,8 @@ from actors.gateway.conflation import conflate
 from actors.gateway.frames import PING_FRAME, text_header
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actors.protocol.events import Event
 
 BATCH_BYTES: Final = 65_536
@@ -46,20 +48,47 @@ PING: Final = Out(b"")
 
 @attrs.frozen
 class Batch:
-    """Frames to be written together, as they go over the wire; of how many durable and how many other messages."""
+    """Messages to be written together, in order.
 
+    Attributes:
+        outs: each by itself.
+        frames: all of them, as they go over the wire.
+        size: bytes of the messages.
+        seqs: of the durable events.
+        ephemeral: how many messages there are besides; a ping is none.
+    """
+
+    outs: Sequence[Out]
     frames: bytes
-    durable: int
+    size: int
+    seqs: Sequence[int]
     ephemeral: int
+
+
+def batch_of(outs: Sequence[Out]) -> Batch:
+    """These messages as one batch."""
+    seqs: list[int] = []
+    pings = size = 0
+    pieces: list[bytes] = []
+    for out in outs:
+        pieces.append(out.header)
+        pieces.append(out.frame)
+        size += len(out.frame)
+        if out.seq is not None:
+            seqs.append(out.seq)
+        elif not out.frame:
+            pings += 1
+    return Batch(outs, b"".join(pieces), size, seqs, len(outs) - len(seqs) - pings)
 
 
 class Outbound:
     """Messages on their way out. Replayed ones go at the client's pace and do not count against the limit."""
 
-    __slots__ = ("_fresh", "_outs", "_size", "waiting")
+    __slots__ = ("_fresh", "_outs", "_size", "_whole", "waiting")
 
     def __init__(self) -> None:
         self._outs: list[Out] = []
+        self._whole: Batch | None = None  # what waits, where all of it came as one batch
         self._size = 0  # bytes of all of them
         self._fresh = False  # something has come since that may give way, or may have to
         self.waiting = 0
@@ -69,6 +98,7 @@ class Outbound:
         return len(self._outs)
 
     def add(self, out: Out) -> None:
+        self._whole = None
         self._outs.append(out)
         if out.event is not None:
             self._fresh = True
@@ -77,28 +107,32 @@ class Outbound:
         if not out.replayed:
             self.waiting += size
 
-    def take(self) -> Batch:
-        """The next batch to write. What is taken does not count any more: it is at most one batch."""
-        outs = self._outs
+    def add_batch(self, batch: Batch) -> None:
+        """Live events that come together. Where nothing else waits, they are written as they are."""
+        self._whole = None if self._outs else batch
+        self._outs += batch.outs
+        if batch.ephemeral:
+            self._fresh = True
+        self._size += batch.size
+        self.waiting += batch.size
+
+    def take(self) -> Batch | None:
+        """The next batch to write, if there is one. What is taken does not count any more: it is at most one batch."""
+        outs, whole = self._outs, self._whole
+        if not outs:
+            return None
+        self._whole = None
         if self._size <= BATCH_BYTES:
             self._outs = []
             self._size = self.waiting = 0
-        else:
-            outs, self._outs = outs[: self._batch], outs[self._batch :]
-            self._measure()
-        durable = pings = 0
-        pieces: list[bytes] = []
-        for out in outs:
-            pieces.append(out.header)
-            pieces.append(out.frame)
-            if out.seq is not None:
-                durable += 1
-            elif not out.frame:
-                pings += 1
-        return Batch(b"".join(pieces), durable, len(outs) - durable - pings)
+            return whole or batch_of(outs)
+        count = self._first_batch
+        self._outs = outs[count:]
+        self._measure()
+        return batch_of(outs[:count])
 
     @property
-    def _batch(self) -> int:
+    def _first_batch(self) -> int:
         """How many make up a batch."""
         sizes = accumulate(len(out.frame) for out in self._outs)
         return max(1, sum(1 for _ in takewhile(lambda size: size <= BATCH_BYTES, sizes)))
@@ -113,6 +147,7 @@ class Outbound:
         if not self._fresh:
             return 0
         self._fresh = False
+        self._whole = None
         before = len(self._outs)
         self._outs = conflate(self._outs)
         self._measure()
@@ -121,4 +156,5 @@ class Outbound:
     def clear(self) -> None:
         """Drop everything: the client will resume."""
         self._outs = []
+        self._whole = None
         self._size = self.waiting = 0

@@ -68,11 +68,17 @@ class Sending:
     def add(self, out: Out) -> None:
         """Queue a message. Too much of what counts closes the connection with 4413."""
         self._outbound.add(out)
-        if self._outbound.waiting > self._look_at:
-            self._relieve()
+        self._look()
 
-    def _relieve(self) -> None:
-        """Much is waiting: perhaps only because the turn is not over yet."""
+    def add_batch(self, batch: Batch) -> None:
+        """The same with several that come together."""
+        self._outbound.add_batch(batch)
+        self._look()
+
+    def _look(self) -> None:
+        """Where much is waiting, it is perhaps only because the turn is not over yet."""
+        if self._outbound.waiting <= self._look_at:
+            return
         self.flush()
         if self._outbound.waiting <= self._look_at:
             return
@@ -90,8 +96,7 @@ class Sending:
         """Write what the kernel takes at once; start the task if that is not all."""
         if self.behind:
             return
-        while self._outbound:
-            batch = self._outbound.take()
+        while (batch := self._outbound.take()) is not None:
             rest = self._socket.write_now(batch.frames)
             if rest is not None:
                 self.behind = True
@@ -107,11 +112,11 @@ class Sending:
                 self._connection.timer("send", self._within, SendOverdue())
                 await self._socket.write(rest)
                 self._count(batch)
-                if not self._outbound:
-                    break
                 self._conflate()
-                batch = self._outbound.take()
-                rest = batch.frames
+                more = self._outbound.take()
+                if more is None:
+                    break
+                batch, rest = more, more.frames
         except Closed:
             return  # `behind` stays: nothing is written any more
         finally:
@@ -134,5 +139,6 @@ class Sending:
         self._outbound.clear()
 
     def _count(self, batch: Batch) -> None:
-        self._connection.count_sent(batch.durable)
+        if batch.seqs:
+            self._connection.count_sent(len(batch.seqs))
         self._connection.services.counters.ephemeral_sent += batch.ephemeral

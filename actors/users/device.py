@@ -26,7 +26,6 @@ class Device:
         connection: the open one.
         attached_at: when that was attached (trio's clock).
         joined: the last event before the live ones on it.
-        replay_from: the first event that it still has to be sent from the log; 0 where there was none.
         acks_since: when the first ack came on it; `NOT_YET`: a client that never acks cannot be missed.
         moved_at: when an ack last told of something new.
         dirty: whether it stands elsewhere than is stored.
@@ -38,7 +37,6 @@ class Device:
     connection: Ref[Any] | None = None
     attached_at: float = 0.0
     joined: int = 0
-    replay_from: int = 0
     acks_since: float = NOT_YET
     moved_at: float = 0.0
     dirty: bool = False

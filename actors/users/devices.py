@@ -2,13 +2,19 @@
 
 An event is delivered when a client of its user has acknowledged it, and nothing else is: not having queued it, not
 having sent it. What a client came in above it has not acknowledged, however high its acks are.
+
+Waking a connection, and writing for it, costs the same for one event as for twenty. So what a message releases goes
+out when nothing else waits in the context's mailbox: answers that come side by side come in the same moments. It waits
+for nothing that has yet to come.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from actors.gateway.outbound import Out, batch_of
 from actors.protocol.events import encode
+from actors.users.continuity import Replay
 from actors.users.coverage import Coverage
 from actors.users.device import NOT_YET, Device
 from actors.users.live import LiveTexts
@@ -19,8 +25,13 @@ if TYPE_CHECKING:
     from actors.storage.interface import Cursor
     from actors.users.context import UserContext
     from actors.users.messages import Attach
+    from actors.users.resuming import Plan
     from runtime import Ref
 
+TOGETHER: Final = 32
+"""Messages that the context may handle before what the first of them released is sent."""
+TOGETHER_BYTES: Final = 32_768
+"""Bytes that are sent without looking for more."""
 TELL_AGAIN: Final = 0.2
 TELLINGS: Final = 150
 """A connection whose mailbox is full for so long is closed for it, and need not be told any more."""
@@ -33,12 +44,15 @@ ORDER_KEPT: Final = 600.0
 class Devices:
     """The connected clients of one user, and for a moment those that have just gone."""
 
-    __slots__ = ("_context", "_devices", "_live", "coverage")
+    __slots__ = ("_context", "_devices", "_handled", "_live", "_outs", "_size", "coverage")
 
     def __init__(self, context: UserContext) -> None:
         self._context = context
         self._devices: dict[str, Device] = {}
         self._live = LiveTexts()
+        self._outs: list[Out] = []  # released, and not sent yet
+        self._size = 0  # bytes of them
+        self._handled = 0  # messages of the context since the first of them
         self.coverage = Coverage()
 
     def __len__(self) -> int:
@@ -63,6 +77,7 @@ class Devices:
 
     def attach(self, device: Device, message: Attach, released: int) -> None:
         """Send everything after `released` to this connection of the client, from now on, and to no other of it."""
+        self.send()
         now = self._context.now()
         old = device.connection
         self._context.continuity.newest[device.client_id] = message.hello_at
@@ -72,10 +87,16 @@ class Devices:
         device.connection = message.connection
         device.attached_at = now
         device.joined = released
-        device.replay_from = 0
         device.acks_since = NOT_YET
         self._context.watch(message.connection)
         self._context.tasks.here(device.client_id, message.connection)
+
+    def begins(self, device: Device, plan: Plan) -> None:
+        """A connection of it has come anew: what it is to be sent from the log has to stay there."""
+        replays = self._context.continuity.replays
+        replays.pop(device.client_id, None)
+        if plan.replayed:
+            replays[device.client_id] = Replay(plan.after + 1, plan.after + plan.replayed, self._context.now())
 
     def _tell_replaced(self, connection: Ref[Any], times: int) -> None:
         """It has to hear of it, or it would stay open for ever, without an event and without a reason."""
@@ -88,6 +109,7 @@ class Devices:
         for device in self._devices.values():
             if device.connection is connection:
                 device.connection = None
+                self._context.continuity.replays.pop(device.client_id, None)
                 device.dirty = True  # it is to be known when it was last seen
                 self._context.unwatch(connection)
                 return True
@@ -102,8 +124,26 @@ class Devices:
         return self._live.frames(self._context.services.stamps.stamp)
 
     def deliver(self, frame: bytes, seq: int | None, event: Event | None = None) -> None:
-        """Send a frame to every connection; `event` is what an ephemeral one says."""
-        deliver = Deliver(self._context.user, frame, seq, self._context.incarnation, event)
+        """Have a frame sent to every connection; `event` is what an ephemeral one says. It goes with `send`."""
+        self._outs.append(Out(frame, seq, event=event))
+        self._size += len(frame)
+        if self._size >= TOGETHER_BYTES:
+            self.send()
+
+    def handled(self, backlog: int) -> None:
+        """The context has handled a message, and so many wait: what these release is to go out with it."""
+        if self._outs:
+            self._handled += 1
+            if not backlog or self._handled >= TOGETHER:
+                self.send()
+
+    def send(self) -> None:
+        """Send what was released to every connection."""
+        if not self._outs:
+            return
+        deliver = Deliver(self._context.user, batch_of(self._outs), self._context.incarnation)
+        self._outs = []
+        self._size = self._handled = 0
         for device in self._devices.values():
             if device.connection is not None:
                 # A refusal is counted at the connection's mailbox; the connection sees the missing seq and closes.
@@ -113,23 +153,21 @@ class Devices:
         """Send an ephemeral event to this client alone, if it is connected."""
         device = self._devices.get(client_id)
         if device is not None and device.connection is not None:
-            deliver = Deliver(self._context.user, encode(event), None, self._context.incarnation, event)
-            device.connection.tell(deliver)
+            self.send()
+            batch = batch_of([Out(encode(event), event=event)])
+            device.connection.tell(Deliver(self._context.user, batch, self._context.incarnation))
 
     def replayed_from(self) -> int | None:
-        """The first event that has to stay in the log because a client is being sent it."""
-        since = self._context.now() - REPLAY_KEPT
-        return min(
-            (
-                device.replay_from
-                for device in self._devices.values()
-                if device.connection is not None
-                and device.replay_from
-                and device.attached_at > since
-                and device.acked < device.joined
-            ),
-            default=None,
-        )
+        """The first event that has to stay in the log because a client is being sent it.
+
+        Also one that has not attached again yet, since the context has restarted: it goes on from where it is.
+        """
+        replays, since = self._context.continuity.replays, self._context.now() - REPLAY_KEPT
+        for client_id, replay in list(replays.items()):
+            device = self._devices.get(client_id)
+            if replay.begun <= since or (device is not None and device.acked >= replay.last):
+                del replays[client_id]
+        return min((replay.first for replay in replays.values()), default=None)
 
     # --- how far they are
 

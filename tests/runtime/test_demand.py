@@ -192,6 +192,7 @@ async def test_a_consumer_of_two_producers_tells_them_apart(bench: Bench, books:
 
 
 @pytest.mark.parametrize("seed", range(10))
+@pytest.mark.repeats
 async def test_a_producer_never_emits_more_than_was_asked_whatever_happens(seed: int) -> None:
     rng, books = random.Random(seed), Books()
     async with running(Restarter) as bench:

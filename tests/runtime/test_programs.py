@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from runtime import Actor, HandlerFailed, Mailbox, NotAccepted, Overflow, Refused, Replied, Spec, TimedOut, WaitCycle
 from runtime.testing import assert_conserved, kernel_tasks
 from tests.support.actors import Bench, Boom, Later, Restarter, running, settle
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +166,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=250, deadline=None, database=None)
+@settings(max_examples=examples(2.5), deadline=None, database=None)
 @given(
     st.lists(steps, max_size=30),
     st.lists(st.sampled_from(MAILBOXES), min_size=3, max_size=3),

@@ -29,6 +29,20 @@ async def test_one_message_at_a_time(bench: Bench):
     assert inside == ["in", "out"] * 3
 
 
+async def test_an_actor_knows_how_many_messages_wait_behind_the_one_in_hand(bench: Bench):
+    found: list[int] = []
+    a = await bench.spawn("a", on={"look": lambda actor: found.append(actor.backlog)})
+    for message in ("look", "other", "look"):
+        a.ref.tell(message)
+    await settle()
+    assert found == [2, 0]
+    a.cell.signal("look")  # what comes from the kernel does not count
+    a.cell.signal("look")
+    a.ref.tell("look")
+    await settle()
+    assert found[2:] == [1, 1, 0]
+
+
 async def test_the_next_incarnation_begins_after_stopped_has_returned(bench: Bench):
     order: list[Any] = []
 

@@ -12,6 +12,7 @@ from runtime import InvalidSpec
 from runtime._timers import Deadline
 from runtime._wheel import Wheel
 from tests.support.actors import Bench, settle
+from tests.support.examples import examples
 
 
 class Note:
@@ -144,7 +145,7 @@ async def test_a_deadline_can_be_cancelled_twice():
     assert len(rig.wheel) == 0
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=examples(0.6), deadline=None, database=None)
 @given(
     st.lists(
         st.tuples(st.floats(-1, 5), st.floats(0, 3), st.booleans()),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.gateway.outbound import Out
+from actors.gateway.joining import Broken, Joining
+from actors.gateway.outbound import Out, batch_of
 from actors.protocol.events import Event, encode, with_seq
+from actors.users.messages import Deliver
 
 TIME = "2026-11-20T08:30:00.000Z"
 
@@ -22,3 +24,15 @@ def delta(message: str, offset: int, text: str, *, run: str = "r") -> Out:
 def durable(kind: str, seq: int, *, run: str = "r", **metadata: Any) -> Out:
     event = Event(type=kind, id=f"d{seq}", timestamp=TIME, run_id=run, metadata=metadata)
     return Out(with_seq(encode(event), seq), seq)
+
+
+def delivery(owner: str, *outs: Out, incarnation: int = 0) -> Deliver:
+    return Deliver(owner, batch_of(outs), incarnation)
+
+
+def passed_on(joining: Joining, message: Deliver) -> list[Out] | Broken:
+    """What is written of it at once."""
+    passes = joining.deliver(message)
+    if isinstance(passes, Broken):
+        return passes
+    return list(message.batch.outs) if passes else []

@@ -16,6 +16,8 @@ from actors.gateway.joining import PAGE, Broken, Joining, Out, Wanted
 from actors.protocol.codes import CONNECTION_FAILED, TOO_SLOW
 from actors.storage.interface import Stored
 from actors.users.messages import Attached, Deliver
+from tests.support.examples import examples
+from tests.support.said import delivery, delta, passed_on
 
 
 def body(text: str) -> bytes:
@@ -31,7 +33,7 @@ def attached(seq: int, *live: str, first: int = 1, incarnation: int = 0, epoch: 
 
 
 def deliver(text: str, seq: int | None = None, incarnation: int = 0) -> Deliver:
-    return Deliver("ada", body(text), seq, incarnation)
+    return delivery("ada", Out(body(text), seq), incarnation=incarnation)
 
 
 def shown(outs: list[Out] | Broken) -> list[Any]:
@@ -45,8 +47,8 @@ class TestOneStepAfterAnother:
         assert shown(joining.begin(3, attached(3, "text so far"))) == ["text so far"]
         assert joining.next_page() is None
         assert not joining.replaying
-        assert shown(joining.deliver(deliver("piece"))) == ["piece"]
-        assert shown(joining.deliver(deliver("d4", 4))) == ["d4"]
+        assert shown(passed_on(joining, deliver("piece"))) == ["piece"]
+        assert shown(passed_on(joining, deliver("d4", 4))) == ["d4"]
         assert joining.last == 4
 
     def test_replayed_events_come_first_then_the_text_so_far_then_what_is_live(self) -> None:
@@ -55,8 +57,8 @@ class TestOneStepAfterAnother:
         assert joining.replaying
         assert joining.next_page() == Wanted(1, 2)
         assert joining.next_page() is None
-        assert joining.deliver(deliver("piece")) == []
-        assert joining.deliver(deliver("d4", 4)) == []
+        assert passed_on(joining, deliver("piece")) == []
+        assert passed_on(joining, deliver("d4", 4)) == []
         outs = joining.page(stored(2, 3))
         assert shown(outs) == ["d2", "d3", "text so far", "piece", "d4"]
         assert not isinstance(outs, Broken)
@@ -92,38 +94,55 @@ class TestOneStepAfterAnother:
     def test_a_live_event_that_does_not_follow_breaks_it(self, seq: int) -> None:
         joining = Joining(1000)
         joining.begin(4, attached(4))
-        assert joining.deliver(deliver("x", seq)) == Broken(TOO_SLOW)
+        assert passed_on(joining, deliver("x", seq)) == Broken(TOO_SLOW)
 
     def test_one_that_does_not_follow_is_found_also_behind_a_replay(self) -> None:
         joining = Joining(1000)
         joining.begin(3, attached(4))
         joining.next_page()
-        joining.deliver(deliver("d6", 6))
+        passed_on(joining, deliver("d6", 6))
         assert joining.page(stored(4)) == Broken(TOO_SLOW)
 
     def test_too_much_held_back_breaks_it(self) -> None:
         joining = Joining(len(body("12345")) * 2)
         joining.begin(0, attached(1))
-        assert joining.deliver(deliver("12345")) == []
-        assert joining.deliver(deliver("12345")) == []
-        assert joining.deliver(deliver("1")) == Broken(TOO_SLOW)
+        assert passed_on(joining, deliver("12345")) == []
+        assert passed_on(joining, deliver("12345")) == []
+        assert passed_on(joining, deliver("1")) == Broken(TOO_SLOW)
+
+    def test_what_is_held_back_gives_way_to_what_is_newer_before_it_is_too_much(self) -> None:
+        pieces = [delta("m", 2 * number, "ab") for number in range(10)]
+        joining = Joining(4 * len(pieces[0].frame))
+        joining.begin(0, attached(1))
+        for first in range(0, 10, 2):
+            assert passed_on(joining, delivery("ada", *pieces[first : first + 2])) == []
+        joining.next_page()
+        assert shown(joining.page(stored(1))) == ["d1", "ab" * 10]
+
+    def test_what_comes_together_follows_as_a_whole_or_not_at_all(self) -> None:
+        joining = Joining(1000)
+        joining.begin(3, attached(3))
+        follows = delivery("ada", Out(body("d4"), 4), Out(body("piece")), Out(body("d5"), 5))
+        assert shown(passed_on(joining, follows)) == ["d4", "piece", "d5"]
+        assert joining.last == 5
+        assert passed_on(joining, delivery("ada", Out(body("d6"), 6), Out(body("d8"), 8))) == Broken(TOO_SLOW)
 
     def test_what_is_not_held_back_has_no_limit(self) -> None:
         joining = Joining(1)
         assert shown(joining.begin(0, attached(0, "a long text so far"))) == ["a long text so far"]
-        assert shown(joining.deliver(deliver("a long piece"))) == ["a long piece"]
+        assert shown(passed_on(joining, deliver("a long piece"))) == ["a long piece"]
 
 
 class TestAgain:
     def test_after_a_restart_it_goes_on_behind_the_last_event(self) -> None:
         joining = Joining(1000)
         joining.begin(2, attached(2))
-        joining.deliver(deliver("d3", 3))
+        passed_on(joining, deliver("d3", 3))
         joining.detached()
-        assert joining.deliver(deliver("d4", 4)) == []  # of the dead incarnation, and in the log
+        assert passed_on(joining, deliver("d4", 4)) == []  # of the dead incarnation, and in the log
         assert joining.again(attached(4, "text so far", incarnation=1)) == []
-        assert joining.deliver(deliver("an old piece")) == []
-        assert joining.deliver(deliver("a new piece", incarnation=1)) == []
+        assert passed_on(joining, deliver("an old piece")) == []
+        assert passed_on(joining, deliver("a new piece", incarnation=1)) == []
         assert joining.next_page() == Wanted(3, 1)
         assert shown(joining.page(stored(4))) == ["d4", "text so far", "a new piece"]
 
@@ -137,7 +156,7 @@ class TestAgain:
         joining = Joining(1000)
         joining.begin(0, attached(2, "old text"))
         assert joining.next_page() == Wanted(0, 2)
-        joining.deliver(deliver("old piece"))
+        passed_on(joining, deliver("old piece"))
         joining.detached()
         assert joining.again(attached(4, "new text", incarnation=1)) == []
         assert joining.next_page() is None  # the page of before is still under way
@@ -149,8 +168,8 @@ class TestAgain:
         joining = Joining(1000)
         joining.begin(0, attached(1))
         joining.next_page()
-        joining.deliver(deliver("piece"))
-        joining.deliver(deliver("d2", 2))
+        passed_on(joining, deliver("piece"))
+        passed_on(joining, deliver("d2", 2))
         joining.detached()
         assert shown(joining.page(stored(1))) == ["d1", "piece", "d2"]
         assert shown(joining.again(attached(2, incarnation=1))) == []
@@ -226,7 +245,7 @@ class World:
         if self.system:
             self.hear(self.system.popleft())
         elif self.mailbox:
-            self.give(self.joining.deliver(self.mailbox.popleft()))
+            self.give(passed_on(self.joining, self.mailbox.popleft()))
         self.read_on()
 
     def hear(self, signal: Any) -> None:
@@ -256,7 +275,7 @@ class World:
 ACTS = ("durable", "ephemeral", "context_answers", "crash", "journal_answers", "connection_acts", "connection_acts")
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(st.integers(0, 5), st.lists(st.sampled_from(ACTS), max_size=80), st.integers(1, 3))
 def test_no_gap_no_repeat_nothing_overtaken(before: int, acts: list[str], page: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
