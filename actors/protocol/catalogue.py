@@ -254,11 +254,6 @@ CATALOGUE: Final[Mapping[Failure, Entry]] = MappingProxyType(_ENTRIES)
 USUAL: Final[Mapping[ErrorType, Failure]] = MappingProxyType({kind: Failure(kind.value) for kind in ErrorType})
 """The failure that is meant where only an `error_type` is known."""
 
-FAILURE_SENTENCES: Final[Mapping[ErrorType, str]] = MappingProxyType(
-    {kind: CATALOGUE[failure].sentence for kind, failure in USUAL.items()}
-)
-"""The content of `agent_status` error, where only its `error_type` is known."""
-
 BUSY_RETRYING: Final = "AI service is busy. Retrying in a moment..."
 SILENT_RETRYING: Final = "AI service did not answer. Trying again..."
 ANOTHER_MODEL: Final = "Another AI model takes over."
@@ -283,9 +278,3 @@ def fallback(error_type: ErrorType | None, *, another: bool) -> str:
     if error_type is ErrorType.CONFIGURATION:
         return NO_MODEL_SET_UP
     return NO_MODEL_IN_TIME if error_type is ErrorType.RATE_LIMIT else NO_MODEL
-
-
-def every_sentence() -> frozenset[str]:
-    """All that a person can be told of a failure."""
-    others = {BUSY_RETRYING, SILENT_RETRYING, ANOTHER_MODEL, NO_MODEL, NO_MODEL_IN_TIME, NO_MODEL_SET_UP}
-    return frozenset(entry.sentence for entry in CATALOGUE.values()) | others | {CONNECTION_LOST}

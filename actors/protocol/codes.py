@@ -131,6 +131,8 @@ _TRAITS: Final = {
     ErrorCode.INTERNAL: ErrorTraits(500, True, "Something went wrong on our side. Please try again."),
 }
 ERRORS: Final[Mapping[ErrorCode, ErrorTraits]] = MappingProxyType(_TRAITS)
+NOT_YET: Final = "This version of the daemon does not offer that yet."
+"""With `unavailable`: the protocol promises it, so it is neither unknown nor not found; another version has it."""
 
 
 class ErrorType(StrEnum):

@@ -40,6 +40,12 @@ DEFAULT_WORKFLOW: Final = "delivery"
 DEFAULT_USER: Final = "dev"
 DEFAULT_TASK_TYPE: Final = "general"
 
+MOST_CAPABILITIES: Final = 50
+"""Of an agent, or wanted by a task: over the wire, over REST and in the configuration."""
+LONGEST_CAPABILITY: Final = 100
+"""Characters of the name of one, which is any text with something to see."""
+CAPABILITY_HAS: Final = r"\S"
+
 _MOST: Final = INTEGER_LIMIT - 1
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=64, description="an id of 1 to 64 characters")]
@@ -57,9 +63,13 @@ Digest = Annotated[str, Meta(min_length=1, max_length=128, description="the dige
 Decision = Annotated[Literal["approve", "reject", "modify"], Meta(description="approve, reject or modify")]
 ModeName = Annotated[Literal["autopilot", "hitl", "off"], Meta(description="autopilot, hitl or off")]
 Options = Annotated[dict[str, object], Meta(description="an object")]
-_Capability = Annotated[str, Meta(min_length=1, max_length=100)]
+_Capability = Annotated[str, Meta(max_length=LONGEST_CAPABILITY, pattern=CAPABILITY_HAS)]
 Capabilities = Annotated[
-    tuple[_Capability, ...], Meta(max_length=50, description="a list of at most 50 texts of 1 to 100 characters")
+    tuple[_Capability, ...],
+    Meta(
+        max_length=MOST_CAPABILITIES,
+        description=f"a list of at most {MOST_CAPABILITIES} texts of 1 to {LONGEST_CAPABILITY} characters",
+    ),
 ]
 PriorityName = Annotated[Priority, Meta(description="LOW, MEDIUM, HIGH or CRITICAL")]
 Slots = Annotated[int, Meta(ge=1, le=1_000, description="a whole number from 1 to 1,000")]

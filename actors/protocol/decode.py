@@ -6,6 +6,7 @@ as left out.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, get_args, get_origin
@@ -72,6 +73,10 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
 _BODY_DECODERS: Final[Mapping[str, msgspec.json.Decoder[Body]]] = MappingProxyType(
     {name: msgspec.json.Decoder(kind) for name, kind in BODIES.items()}
 )
+#: An escape; the group: one that is half of a character, without the other half.
+_ESCAPE: Final = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
 _SESSION_ID: Final = "session_id must be an id of 1 to 64 characters."
 
 
@@ -80,12 +85,12 @@ def decode(frame: str) -> Command:
     if deeper_than(frame):
         raise Rejected(ErrorCode.BAD_REQUEST, f"This message is nested deeper than {DEEPEST} levels.")
     try:
-        envelope = _ENVELOPE.decode(frame)
-        problems: dict[str, str] = {}
-    except msgspec.ValidationError:
-        envelope, problems = _read_envelope(frame)
+        envelope, problems = _envelope(frame)
     except (msgspec.DecodeError, UnicodeError):
-        raise Rejected(ErrorCode.BAD_REQUEST, "This message is not valid JSON.") from None
+        try:
+            envelope, problems = _envelope(whole_characters(frame))
+        except (msgspec.DecodeError, UnicodeError):
+            raise Rejected(ErrorCode.BAD_REQUEST, "This message is not valid JSON.") from None
     if not 1 <= len(envelope.id) <= ENVELOPE_ID_LENGTH:
         raise Rejected(ErrorCode.BAD_REQUEST, f"A message needs an id of 1 to {ENVELOPE_ID_LENGTH} characters.")
     if envelope.type not in KNOWN:
@@ -104,6 +109,22 @@ def digest(command: Command) -> bytes:
         metadata = command.raw_metadata.decode()
     parts = [command.type, command.content, command.session_id, metadata]
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).digest()
+
+
+def _envelope(frame: str) -> tuple[_Envelope, dict[str, str]]:
+    """The envelope, and a sentence for each member of it that is of the wrong kind."""
+    try:
+        return _ENVELOPE.decode(frame), {}
+    except msgspec.ValidationError:
+        return _read_envelope(frame)
+
+
+def whole_characters(frame: str) -> str:
+    """The frame with U+FFFD for each half of a character.
+
+    JSON has a word for such a half, and a browser writes it where a text was cut within an emoji; UTF-8 has none.
+    """
+    return _ESCAPE.sub(lambda found: found[0] if found[1] is None else "\\ufffd", frame)
 
 
 def _read_envelope(frame: str) -> tuple[_Envelope, dict[str, str]]:
@@ -176,9 +197,19 @@ def _body(command_type: str, raw: bytes, problems: dict[str, str]) -> Body | Non
         return None
     if decoder is None:
         return None
+    values, wrong = read_members(BODIES[command_type], members)
+    problems.update(wrong)
+    return None if wrong else BODIES[command_type](**values)
+
+
+def read_members(shape: Any, members: Mapping[str, Raw]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values of the fields that the attrs class `shape` has, and a sentence for each that is wrong.
+
+    A null reads as left out; what `shape` does not know is passed over. The annotation of each field has a description.
+    """
     values: dict[str, Any] = {}
     wrong: dict[str, str] = {}
-    for field in attrs.fields(BODIES[command_type]):
+    for field in attrs.fields(shape):
         given = bytes(members.get(field.name, Raw(b"null")))
         try:
             if given != b"null":
@@ -187,8 +218,7 @@ def _body(command_type: str, raw: bytes, problems: dict[str, str]) -> Body | Non
                 wrong[field.name] = f"Please give {field.name}: {_wanted(field.type)}."
         except msgspec.ValidationError:
             wrong[field.name] = f"{field.name} must be {_wanted(field.type)}."
-    problems.update(wrong)
-    return None if wrong else BODIES[command_type](**values)
+    return values, wrong
 
 
 def _wanted(kind: Any) -> str:

@@ -25,6 +25,7 @@ class EventType(StrEnum):
     SESSION_UPDATED = "session_updated"
     TASK_STATUS = "task_status"
     TASK_ASSIGNED = "task_assigned"
+    TASK_WITHDRAWN = "task_withdrawn"
     TYPING = "typing"
     PRESENCE = "presence"
     CHANNEL = "channel"

@@ -1,4 +1,4 @@
-"""Tasks on the wire: how they stand, how urgent they are, and the constructors of task_status and task_assigned."""
+"""Tasks on the wire: how they stand, how urgent they are, and the constructors of their events."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -21,6 +21,10 @@ class TaskStatus(StrEnum):
 
 TASK_ENDS: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED})
 """Exactly one of these is the last event of a task."""
+
+ATTEMPT_OVER: Final = (
+    "This attempt is over: the task has ended, or is with somebody else. Nothing more is expected of you."
+)
 
 
 class Priority(StrEnum):
@@ -93,4 +97,15 @@ def task_assigned(
         timestamp=stamp.timestamp,
         content=description,
         metadata=metadata,
+    )
+
+
+def task_withdrawn(stamp: Stamp, *, task_id: str, attempt: int) -> Event:
+    """To a worker: this attempt, of which it was told, is over without its word. Ephemeral."""
+    return Event(
+        type=EventType.TASK_WITHDRAWN.value,
+        id=stamp.id,
+        timestamp=stamp.timestamp,
+        content=ATTEMPT_OVER,
+        metadata={"task_id": task_id, "attempt": attempt},
     )

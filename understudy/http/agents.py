@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import attrs
 from litestar import Request, delete, get, post
 from litestar.params import FromPath, JSONBody
+from msgspec import Meta
 
 from actors.agents.definitions import GENERAL_DEGRADED, AgentDefinition
 from actors.coordination.messages import DefineAgent, ListAgents, RemoveAgent
 from actors.protocol.codes import ErrorCode
+from actors.protocol.commands import Capabilities
 from actors.protocol.wire_values import wire_value, without_nulls
 from understudy.configuration.kinds import FILLED, TITLE
 from understudy.configuration.structure import NAME_OF_TABLE
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 COMMIT_WITHIN: Final = 40.0
 LONGEST_TEXT: Final = 100_000
-MOST_CAPABILITIES: Final = 50
 MOST_SLOTS: Final = 100_000
 
 
@@ -41,15 +42,15 @@ class NewAgent:
     `models`: a chain that an agent of the configuration has; the first of them if left out.
     """
 
-    name: str
-    role: str
-    prompt: str
-    models: list[str] = attrs.field(factory=list)
-    capabilities: list[str] = attrs.field(factory=list)
-    max_concurrent_tasks: int = 100
-    temperature: float | None = None
-    max_tokens: int | None = None
-    degraded: str | None = None
+    name: Annotated[str, Meta(description=NAME_OF_TABLE.allowed)]
+    role: Annotated[str, Meta(description=TITLE.allowed)]
+    prompt: Annotated[str, Meta(description=FILLED.allowed)]
+    models: Annotated[list[str], Meta(description="a list of names of models")] = attrs.field(factory=list)
+    capabilities: Capabilities = ()
+    max_concurrent_tasks: Annotated[int, Meta(description=f"a whole number from 1 to {MOST_SLOTS:,}")] = 100
+    temperature: Annotated[float | None, Meta(description="a number from 0 to 2")] = None
+    max_tokens: Annotated[int | None, Meta(description="a whole number, 1 or more")] = None
+    degraded: Annotated[str | None, Meta(description="a text")] = None
 
 
 def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
@@ -127,8 +128,6 @@ def _problems(new: NewAgent) -> dict[str, str]:
         problems["temperature"] = "temperature must be a number from 0 to 2."
     if new.max_tokens is not None and new.max_tokens < 1:
         problems["max_tokens"] = "max_tokens must be a whole number, 1 or more."
-    if len(new.capabilities) > MOST_CAPABILITIES or not all(map(FILLED.fits, new.capabilities)):
-        problems["capabilities"] = f"capabilities must be a list of at most {MOST_CAPABILITIES} texts, none empty."
     return problems
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders
+from litestar.exceptions import ValidationException
 
 from understudy.http import (
     agents,
@@ -27,6 +28,7 @@ from understudy.http import (
     websockets,
 )
 from understudy.http.failures import exception_handlers
+from understudy.http.reading import StrictRequest, misread
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework
@@ -50,7 +52,8 @@ def build_app(sources: Sources) -> ASGIFramework:
     app = Litestar(
         [*_described(sources), *pages.routes(), *later.routes(), description.route(document)],
         before_send=[_finish(sources.counters)],
-        exception_handlers=exception_handlers(sources.log),
+        exception_handlers={**exception_handlers(sources.log), ValidationException: misread},
+        request_class=StrictRequest,
         request_max_body_size=BODY_LIMIT_BYTES,
         openapi_config=None,
         logging_config=None,

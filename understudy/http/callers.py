@@ -34,17 +34,21 @@ def in_development(headers: Mapping[str, str]) -> Caller:
     Raises:
         RequestRefused: invalid_fields.
     """
-    user_id = headers.get(USER_HEADER, DEFAULT_USER)
-    try:
-        user_id = user_id.encode("latin-1").decode()  # header values come as Latin-1, people write UTF-8
-    except UnicodeError:
-        user_id = ""
+    user_id = header_text(headers.get(USER_HEADER, DEFAULT_USER)) or ""
     if not 1 <= len(user_id) <= LONGEST_USER_ID:
         raise RequestRefused(
             ErrorCode.INVALID_FIELDS,
             fields={"X-User-Id": f"X-User-Id must be a text of 1 to {LONGEST_USER_ID} characters."},
         )
     return Caller(user_id, "operator")
+
+
+def header_text(value: str) -> str | None:
+    """What stands in a header: its value comes as Latin-1, and people write UTF-8. None if it is no text."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return None
 
 
 def operators_only(identify: Callable[[Mapping[str, str]], Caller]) -> Callable[..., None]:

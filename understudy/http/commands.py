@@ -9,6 +9,7 @@ import msgspec
 from actors.protocol.codes import ErrorCode
 from actors.protocol.event_types import EventType
 from understudy.http.failures import RequestRefused
+from understudy.http.keys import idempotency_key
 from understudy.http.polling import Polling
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from actors.users.messages import CommandError
     from understudy.http.sources import Sources
 
-IDEMPOTENCY_KEY: Final = "idempotency-key"
+ERROR_FIELDS: Final = frozenset({"reply_to", "code", "retryable", "retry_after", "fields"})
+"""What every `error` may have. What one has besides is of use to a program over HTTP too."""
 
 
 class Commands:
@@ -28,20 +30,36 @@ class Commands:
         self._polling = Polling(sources)
 
     async def carry_out(
-        self, request: Request[Any, Any, Any], type_: str, metadata: dict[str, Any], content: str = ""
+        self,
+        request: Request[Any, Any, Any],
+        type_: str,
+        metadata: dict[str, Any],
+        content: str = "",
+        *,
+        session_id: str | None = None,
+        called: str = "content",
     ) -> dict[str, Any]:
-        """The reply's metadata. Raises RequestRefused: the error, as HTTP says it."""
+        """The reply's metadata. What is None in `metadata` is left out, so that the same command is the same, whichever
+        way it comes. `called` is what the request calls the command's content.
+
+        Raises:
+            RequestRefused: the error, as HTTP says it.
+        """
         caller = self._sources.identify(request.headers)
-        command_id = request.headers.get(IDEMPOTENCY_KEY) or self._sources.stamps.id()
-        envelope = {"id": command_id, "type": type_, "content": content, "metadata": metadata}
+        command_id = idempotency_key(request) or self._sources.stamps.id()
+        given = {name: value for name, value in metadata.items() if value is not None}
+        envelope = {"id": command_id, "type": type_, "content": content, "metadata": given}
+        if session_id is not None:
+            envelope["session_id"] = session_id
         _, event = await self._polling.command(caller.user_id, msgspec.json.encode(envelope).decode())
         if event.type == EventType.ERROR:
-            retry_after = event.metadata.get("retry_after")
+            fields = event.metadata.get("fields", {})
             raise RequestRefused(
                 ErrorCode(event.metadata["code"]),
                 event.content,
-                fields=event.metadata.get("fields"),
-                retry_after=_seconds(retry_after),
+                fields={called if name == "content" else name: wrong for name, wrong in fields.items()},
+                retry_after=event.metadata.get("retry_after"),
+                details={name: value for name, value in event.metadata.items() if name not in ERROR_FIELDS},
             )
         return {name: value for name, value in event.metadata.items() if name != "reply_to"}
 
@@ -49,8 +67,4 @@ class Commands:
 def refused(why: CommandError) -> RequestRefused:
     """What an actor refuses, as HTTP says it."""
     fields = (why.details or {}).get("fields")
-    return RequestRefused(why.code, why.content, fields=fields, retry_after=_seconds(why.retry_after))
-
-
-def _seconds(retry_after: float | None) -> int | None:
-    return None if retry_after is None else max(1, round(retry_after))
+    return RequestRefused(why.code, why.content, fields=fields, retry_after=why.retry_after)

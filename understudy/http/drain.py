@@ -1,4 +1,4 @@
-"""`POST /api/drain`: an operator sends the daemon away, as SIGTERM does."""
+"""`POST /api/drain`: an operator sends the daemon away, as SIGTERM does. And what others are told meanwhile."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 from litestar import Request, post
 
+from actors.gateway.entrance import LEAVING
 from actors.protocol.codes import ErrorCode
 from understudy.http.callers import operators_only
 from understudy.http.failures import RequestRefused
@@ -25,6 +26,13 @@ class Draining:
 
     status: Literal["draining"]
     within: float
+
+
+def leaving(sources: Sources) -> RequestRefused | None:
+    """Why no work is begun any more; None while the daemon is not going down."""
+    if sources.phase() != "draining":
+        return None
+    return RequestRefused(ErrorCode.UNAVAILABLE, LEAVING, retry_after=round(sources.come_back(), 3))
 
 
 def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:

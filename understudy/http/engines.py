@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import attrs
 import trio
 from litestar import Request, get, post
 from litestar.params import JSONBody
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from actors.engines.messages import BadExecution, EngineBusy, EngineResult, Execute
 from actors.engines.routing import STAGES, address, route, unknown_type
 from actors.protocol.codes import ErrorCode
+from actors.protocol.commands import Name, Options
 from actors.protocol.wire_values import wire_value
 from runtime import ActorError, Refused
+from understudy.http.drain import leaving
 from understudy.http.failures import RequestRefused
+from understudy.http.keys import idempotency_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
     from actors.protocol.channel_events import EngineView
     from understudy.http.sources import Sources
 
-IDEMPOTENCY_KEY: Final = "idempotency-key"
-LONGEST_KEY: Final = 200
 LONGEST_DESCRIPTION: Final = 10_000
 LONGEST_TIMEOUT: Final = 3600.0
 ANSWER_WITHIN: Final = 2.0
@@ -58,10 +59,10 @@ class EngineStatus:
 class NewExecution:
     """What is to be done; `timeout` in seconds, waiting included, of the configuration if left out."""
 
-    task_type: str
-    description: str = ""
-    parameters: dict[str, Any] = attrs.field(factory=dict)
-    timeout: float | None = None
+    task_type: Name
+    description: Annotated[str, Meta(description="a text of at most 10,000 characters")] = ""
+    parameters: Options = attrs.field(factory=dict)
+    timeout: Annotated[float | None, Meta(description="a number of seconds above 0, at most 3600")] = None
 
 
 @attrs.frozen(slots=False)
@@ -95,10 +96,10 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     )
     async def execute(request: Request[Any, Any, Any], data: JSONBody[NewExecution]) -> Execution:
         caller = sources.identify(request.headers)
-        if sources.phase() == "draining":
-            raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=5)
-        key = request.headers.get(IDEMPOTENCY_KEY) or ""
-        path = _checked(data, key)
+        if (going := leaving(sources)) is not None:
+            raise going
+        key = idempotency_key(request) or ""
+        path = _checked(data)
         engine = route(data.task_type)
         assert engine is not None
         seconds = data.timeout if data.timeout is not None else sources.engine_timeout(engine)
@@ -121,7 +122,7 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     return [engines, execute]
 
 
-def _checked(data: NewExecution, key: str) -> str:
+def _checked(data: NewExecution) -> str:
     """The address of the engine that is meant. Raises RequestRefused."""
     fields: dict[str, str] = {}
     path = address(data.task_type)
@@ -131,8 +132,6 @@ def _checked(data: NewExecution, key: str) -> str:
         fields["description"] = f"This must be a text of at most {LONGEST_DESCRIPTION:,} characters."
     if data.timeout is not None and not 0 < data.timeout <= LONGEST_TIMEOUT:
         fields["timeout"] = f"This must be a number of seconds above 0, at most {LONGEST_TIMEOUT:g}."
-    if len(key) > LONGEST_KEY:
-        fields["Idempotency-Key"] = f"This must be a text of at most {LONGEST_KEY} characters."
     if fields or path is None:
         raise RequestRefused(ErrorCode.INVALID_FIELDS, fields=fields)
     return path
@@ -142,7 +141,7 @@ def _refusal(reason: object) -> RequestRefused:
     if isinstance(reason, BadExecution):
         return RequestRefused(ErrorCode.INVALID_FIELDS, fields=reason.fields)
     if isinstance(reason, EngineBusy):
-        return RequestRefused(ErrorCode.RATE_LIMITED, retry_after=max(1, round(reason.retry_after)))
+        return RequestRefused(ErrorCode.RATE_LIMITED, retry_after=reason.retry_after)
     return RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1)
 
 

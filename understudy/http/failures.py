@@ -6,6 +6,7 @@ happened goes to the log.
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,8 @@ class RequestRefused(Exception):
         code: gives the status and, where there is no `message`, the sentence.
         message: a sentence for a person.
         fields: a sentence for each wrong field.
-        retry_after: seconds, for the header.
+        retry_after: seconds, for the header, which knows whole ones only.
+        details: what else a program wants to know, such as the `run_id` of what is already running.
     """
 
     def __init__(
@@ -39,13 +41,15 @@ class RequestRefused(Exception):
         message: str | None = None,
         *,
         fields: Mapping[str, str] | None = None,
-        retry_after: int | None = None,
+        retry_after: float | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(code, message, fields)
         self.code = code
         self.message = message or ERRORS[code].sentence
         self.fields = dict(fields or {})
         self.retry_after = retry_after
+        self.details = dict(details or {})
 
 
 @attrs.frozen(slots=False)
@@ -77,6 +81,11 @@ _SENTENCES: Final = {
 _UNREADABLE: Final = "This request could not be read. Please check it and send it again."
 
 
+def retry_header(seconds: float) -> dict[str, str]:
+    """Rounded up, and never "at once", as where an upgrade is refused."""
+    return {"retry-after": str(max(1, math.ceil(seconds)))}
+
+
 def failure_of_status(status: int) -> tuple[int, Failure]:
     """The answer to something that the framework refused with `status`."""
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _BY_STATUS:
@@ -90,28 +99,36 @@ def failure_of_status(status: int) -> tuple[int, Failure]:
 def exception_handlers(log: FilteringBoundLogger) -> dict[int | type[Exception], ExceptionHandler[Any]]:
     """For the framework: what becomes of an exception that a route lets out."""
 
-    def refused(_request: Request[Any, Any, Any], error: RequestRefused) -> Response[Failure]:
-        headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
-        body = Failure(error.code, error.message, error.fields or UNSET)
-        return _answer(ERRORS[error.code].status, body, headers)
+    def refused(_request: Request[Any, Any, Any], error: RequestRefused) -> Response[Any]:
+        return answer_to(error)
 
-    def by_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Failure]:
+    def by_framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
         status, body = failure_of_status(error.status_code)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             tell(request, error)
         return _answer(status, body, dict(error.headers or {}))
 
-    def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[Failure]:
+    def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         tell(request, error)
         return _answer(*failure_of_status(HTTPStatus.INTERNAL_SERVER_ERROR))
 
     def tell(request: Request[Any, Any, Any], error: Exception) -> None:
         log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
 
-    handlers: dict[int | type[Exception], Callable[..., Response[Failure]]]
+    handlers: dict[int | type[Exception], Callable[..., Response[Any]]]
     handlers = {RequestRefused: refused, HTTPException: by_framework, Exception: unforeseen}
     return handlers
 
 
-def _answer(status: int, body: Failure, headers: dict[str, str] | None = None) -> Response[Failure]:
+def answer_to(error: RequestRefused) -> Response[Any]:
+    """What its sender is told."""
+    headers = {} if error.retry_after is None else retry_header(error.retry_after)
+    body: Any = Failure(error.code, error.message, error.fields or UNSET)
+    if error.details:
+        said = {"code": error.code, "message": error.message} | ({"fields": error.fields} if error.fields else {})
+        body = said | error.details
+    return _answer(ERRORS[error.code].status, body, headers)
+
+
+def _answer(status: int, body: Any, headers: dict[str, str] | None = None) -> Response[Any]:
     return Response(body, status_code=status, media_type=MediaType.JSON, headers=headers)

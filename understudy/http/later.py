@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from litestar import route
 
-from actors.protocol.codes import ErrorCode
+from actors.protocol.codes import NOT_YET, ErrorCode
 from understudy.http.failures import RequestRefused
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from litestar.handlers import HTTPRouteHandler
     from litestar.types import Method
-
-SENTENCE: Final = "This version of the daemon does not offer that yet."
 
 PROMISED: Final[tuple[tuple[str, tuple[Method, ...]], ...]] = (
     ("/api/system/overview", ("GET",)),
@@ -55,4 +53,4 @@ def _refuse(path: str, methods: tuple[Method, ...]) -> HTTPRouteHandler:
 
 def refuse() -> NoReturn:
     """Say that it comes later."""
-    raise RequestRefused(ErrorCode.UNAVAILABLE, SENTENCE)
+    raise RequestRefused(ErrorCode.UNAVAILABLE, NOT_YET)

@@ -10,15 +10,18 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.params import Parameter
 from msgspec import Raw
 
-from actors.protocol.codes import ERRORS, ErrorCode
-from actors.protocol.commands import ACK, HEARTBEAT, HELLO, STARTS_WORK, Ack, Resume
+from actors.protocol.codes import ERRORS, NOT_YET, ErrorCode
+from actors.protocol.commands import ACK, HEARTBEAT, HELLO, STARTS_WORK, SUBSCRIBE, UNSUBSCRIBE, Ack, Resume
 from actors.protocol.connection_events import error, heartbeat, reply
 from actors.protocol.decode import Command, Rejected, decode
 from actors.protocol.events import Event, encode, with_seq
 from actors.storage.attending import Page, ReadPage
 from actors.users.messages import Acknowledge, AwaitNews, CommandError, Handle, Locate, Poll, Polled
 from runtime import ActorError, Refused, TimedOut
-from understudy.http.failures import RequestRefused
+from understudy.http.drain import leaving
+from understudy.http.failures import RequestRefused, retry_header
+from understudy.http.keys import idempotency_key, with_key
+from understudy.http.reading import Id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,11 +31,12 @@ if TYPE_CHECKING:
     from runtime import Ref
     from understudy.http.sources import Sources
 
+NEEDS_SOCKET: Final = "Channels need a WebSocket: what they tell is kept nowhere."
+COMMANDS: Final = "/api/commands"
 PAGE: Final = 500
 LONGEST_WAIT: Final = 25.0
 ASK_WITHIN: Final = 10.0
 HANDLE_WITHIN: Final = 60.0
-DRAINED_WITHIN: Final = 10.0
 JSON: Final = MediaType.JSON
 
 
@@ -71,10 +75,12 @@ class Polling:
         if not polled.plan.resumed:
             return Events(polled.epoch, polled.seq, False, [])
         if polled.seq == after and wait > 0:
+            news = False
             try:
-                news = await context.ask(AwaitNews(after, client_id), wait)
+                with self._sources.held_open.answer():
+                    news = await context.ask(AwaitNews(after, client_id), wait)
             except TimedOut:
-                news = False
+                pass
             except ActorError:
                 raise RequestRefused(ErrorCode.UNAVAILABLE, retry_after=1) from None
             if not news:
@@ -95,6 +101,8 @@ class Polling:
             return self._refused(rejected.code, rejected.reply_to, content=rejected.message, fields=rejected.fields)
         if command.type == HELLO:
             return self._refused(ErrorCode.BAD_REQUEST, command.id, content="There is no hello over HTTP.")
+        if command.type in (SUBSCRIBE, UNSUBSCRIBE):
+            return self._refused(ErrorCode.BAD_REQUEST, command.id, content=NEEDS_SOCKET)
         self._sources.counters.commands[command.type] += 1
         if command.type == HEARTBEAT:
             stamps = self._sources.stamps
@@ -103,9 +111,10 @@ class Polling:
             assert isinstance(command.body, Ack)
             return await self._acknowledge(user, command.id, Acknowledge(client_id, command.body.seq))
         if command.body is None:
-            return self._refused(ErrorCode.UNAVAILABLE, command.id)
-        if command.type in STARTS_WORK and self._sources.phase() == "draining":
-            return self._refused(ErrorCode.UNAVAILABLE, command.id, retry_after=DRAINED_WITHIN)
+            return self._refused(ErrorCode.UNAVAILABLE, command.id, content=NOT_YET)
+        going = leaving(self._sources) if command.type in STARTS_WORK else None
+        if going is not None:
+            return self._refused(going.code, command.id, content=going.message, retry_after=going.retry_after)
         return await self._handle(user, command)
 
     async def _acknowledge(self, user: str, command_id: str, acknowledge: Acknowledge) -> tuple[int, Event]:
@@ -156,10 +165,10 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     )
     async def events(
         request: Request[Any, Any, Any],
-        client_id: Annotated[str | None, Parameter(min_length=1, max_length=200)] = None,
-        epoch: Annotated[str | None, Parameter(min_length=1, max_length=200)] = None,
-        after: Annotated[int | None, Parameter(ge=0, lt=2**53)] = None,
-        wait: Annotated[float, Parameter(ge=0, le=LONGEST_WAIT)] = 0.0,
+        client_id: Id = None,
+        epoch: Id = None,
+        after: Annotated[int | None, Parameter(ge=0, lt=2**53, description="a whole number, 0 or more")] = None,
+        wait: Annotated[float, Parameter(ge=0, le=LONGEST_WAIT, description="a number of seconds from 0 to 25")] = 0.0,
     ) -> Response[bytes]:
         caller = sources.identify(request.headers)
         if (epoch is None) != (after is None):
@@ -172,7 +181,7 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
         return Response(msgspec.json.encode(found), media_type=JSON)
 
     @post(
-        "/api/commands",
+        COMMANDS,
         status_code=200,
         summary="A command's envelope in, its reply or error out",
         operation_id="command",
@@ -180,14 +189,17 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     )
     async def command(
         request: Request[Any, Any, Any],
-        client_id: Annotated[str | None, Parameter(min_length=1, max_length=200)] = None,
+        client_id: Id = None,
     ) -> Response[bytes]:
         caller = sources.identify(request.headers)
         try:
             body = (await request.body()).decode()
         except UnicodeDecodeError:
             raise RequestRefused(ErrorCode.BAD_REQUEST, "This request is not UTF-8.") from None
+        body = with_key(body, idempotency_key(request))
         status, event = await polling.command(caller.user_id, body, client_id or "")
-        return Response(encode(event), status_code=status, media_type=JSON)
+        seconds = event.metadata.get("retry_after")
+        headers = None if seconds is None else retry_header(seconds)
+        return Response(encode(event), status_code=status, media_type=JSON, headers=headers)
 
     return [events, command]

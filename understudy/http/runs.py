@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import attrs
 from litestar import Request, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, Parameter
-from msgspec import UNSET, UnsetType
+from litestar.params import FromPath, JSONBody
+from msgspec import UNSET, Meta, UnsetType
 
 from actors.protocol.codes import ErrorCode
+from actors.protocol.commands import Identifier, Name, Options
 from actors.workflows.messages import SteerAll
 from actors.workflows.orders import Order
 from runtime import ActorError
 from understudy.http.callers import operators_only
 from understudy.http.commands import Commands
 from understudy.http.failures import RequestRefused
+from understudy.http.reading import Active, Cursor, PageSize
 from understudy.http.sources import RateLimits
 
 if TYPE_CHECKING:
@@ -68,9 +70,17 @@ class Workflow:
 class NewRun:
     """The brief, and what `start_run` takes besides."""
 
-    brief: str
-    workflow: str = "delivery"
-    options: dict[str, Any] = attrs.field(factory=dict)
+    brief: Annotated[str, Meta(description="a text of 10 to 10,000 characters")]
+    workflow: Name | None = None
+    session_id: Identifier | None = None
+    options: Options | None = None
+
+
+@attrs.frozen(slots=False)
+class Whom:
+    """One agent of a run; all of it, if left out."""
+
+    agent_name: Name | None = None
 
 
 @attrs.frozen(slots=False)
@@ -98,9 +108,9 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     @get("/api/runs", summary="The caller's runs, oldest first", operation_id="runs", tags=["runs"])
     async def runs(
         request: Request[Any, Any, Any],
-        active: FromQuery[bool | None] = None,
-        cursor: FromQuery[str | None] = None,
-        limit: Annotated[int, Parameter(ge=1, le=100)] = 100,
+        active: Active = None,
+        cursor: Cursor = None,
+        limit: PageSize = 100,
     ) -> dict[str, Any]:
         wanted = {"active": active, "cursor": cursor, "limit": limit}
         return await carry_out(
@@ -109,7 +119,8 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
 
     @post("/api/runs", status_code=201, summary="Start a run", operation_id="start_run", tags=["runs"])
     async def start(request: Request[Any, Any, Any], data: JSONBody[NewRun]) -> dict[str, Any]:
-        return await carry_out(request, "start_run", {"workflow": data.workflow, "options": data.options}, data.brief)
+        metadata = {"workflow": data.workflow, "options": data.options}
+        return await carry_out(request, "start_run", metadata, data.brief, session_id=data.session_id, called="brief")
 
     @get("/api/runs/{run_id:str}", summary="One run as it stands", operation_id="run", tags=["runs"])
     async def run(request: Request[Any, Any, Any], run_id: FromPath[str]) -> dict[str, Any]:
@@ -118,12 +129,15 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     @post(
         "/api/runs/{run_id:str}/cancel",
         status_code=200,
-        summary="Cancel a run",
+        summary="Cancel a run, or one agent of it",
         operation_id="cancel_run",
         tags=["runs"],
     )
-    async def cancel(request: Request[Any, Any, Any], run_id: FromPath[str]) -> dict[str, Any]:
-        return await carry_out(request, "cancel_run", {"run_id": run_id})
+    async def cancel(
+        request: Request[Any, Any, Any], run_id: FromPath[str], data: JSONBody[Whom | None] = None
+    ) -> dict[str, Any]:
+        agent_name = None if data is None else data.agent_name
+        return await carry_out(request, "cancel_run", {"run_id": run_id, "agent_name": agent_name})
 
     async def steer_all(order: Order) -> Steered:
         try:
@@ -140,18 +154,18 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
         guards=[operators_only(sources.identify)],
     )
     async def pause_all() -> Steered:
-        return await steer_all(Order.PAUSE)
+        return await steer_all(Order.SUSPEND)
 
     @post(
         "/api/runs/resume",
         status_code=200,
-        summary="Resume every run, of every user",
+        summary="Resume every run that was paused so; what its owner has paused stays so",
         operation_id="resume_runs",
         tags=["runs"],
         guards=[operators_only(sources.identify)],
     )
     async def resume_all() -> Steered:
-        return await steer_all(Order.RESUME)
+        return await steer_all(Order.RELEASE)
 
     @get("/api/rate-limits", summary="Model endpoints against their limits", operation_id="rate_limits", tags=["runs"])
     async def rate_limits() -> list[RateLimits]:

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from actors.operations.counters import DaemonCounters
 from understudy.http.callers import Caller, in_development
+from understudy.http.waiting import HeldOpen
 from understudy.logs import scrub_text
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class Sources:
         rate_limits: each model endpoint against its limits.
         engine_timeout: seconds that an execution at an engine is given whose sender does not say.
         artifacts: the files of runs; None: there are none.
+        come_back: seconds after which somebody may come back who is refused because the daemon is going down; not the
+            same for everybody, so that they do not come together.
+        held_open: answers that wait for news; ended when the daemon begins to leave.
         drain: begins to drain the daemon; takes who wants it, gives the seconds until it has ended.
         required: the parts without which the daemon is not ready; any other that is unavailable makes it degraded.
     """
@@ -103,5 +107,7 @@ class Sources:
     scrub: Callable[[str], str] = scrub_text
     required: frozenset[str] = frozenset({"storage"})
     drain: Callable[[str], float] | None = None
+    come_back: Callable[[], float] = lambda: 1.0
+    held_open: HeldOpen = attrs.field(factory=HeldOpen)
     engine_timeout: Callable[[EngineName], float] = lambda _: 60.0
     artifacts: Artifacts | None = None

@@ -36,6 +36,7 @@ LONGEST_ERROR: Final = 200
 END: Final = b"]}"
 """How a node ends, whose children come last."""
 COMMA: Final = b","
+NO_NEW_ROOT: Final = "Nothing is above the root that could start it anew. Drain the daemon, and start it again."
 
 
 @attrs.frozen(slots=False)
@@ -196,6 +197,8 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
         }
         if verb not in verbs:
             raise RequestRefused(ErrorCode.BAD_REQUEST, f"An actor can be told: {', '.join(verbs)}.")
+        if verb == "restart" and not path.strip("/"):
+            raise RequestRefused(ErrorCode.CONFLICT, NO_NEW_ROOT)
         if not verbs[verb](path or "/"):
             raise RequestRefused(ErrorCode.NOT_FOUND, "No actor runs at this path.")
         sources.log.warning("an operator gave an order", path=path or "/", order=verb)

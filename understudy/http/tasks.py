@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import attrs
 from litestar import Request, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, Parameter
+from litestar.params import FromPath, JSONBody
+from msgspec import Meta
 
 from actors.coordination.messages import CancelTask, ListAgents
 from actors.coordination.reading import ReadTask, ReadTasks
 from actors.coordination.record import TaskRecord, decode_task, view
 from actors.protocol.codes import ErrorCode
-from actors.protocol.commands import DEFAULT_TASK_TYPE, SUBMIT_TASK
+from actors.protocol.commands import SUBMIT_TASK, Capabilities, Name, Options, PriorityName
 from actors.protocol.wire_values import wire_value, without_nulls
 from actors.users.messages import CommandError
 from runtime import ActorError, Refused
 from understudy.coordination import COORDINATOR, TASKS
 from understudy.http.commands import Commands, refused
 from understudy.http.failures import RequestRefused
+from understudy.http.reading import Active, Cursor, PageSize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +38,11 @@ CANCEL_WITHIN: Final = 40.0
 class NewTask:
     """What `submit_task` takes. `priority`: LOW, MEDIUM, HIGH or CRITICAL."""
 
-    description: str
-    task_type: str = DEFAULT_TASK_TYPE
-    parameters: dict[str, Any] = attrs.field(factory=dict)
-    priority: str = "MEDIUM"
-    required_capabilities: list[str] = attrs.field(factory=list)
+    description: Annotated[str, Meta(description="a text of 1 to 10,000 characters")]
+    task_type: Name | None = None
+    parameters: Options | None = None
+    priority: PriorityName | None = None
+    required_capabilities: Capabilities | None = None
 
 
 @attrs.frozen(slots=False)
@@ -81,7 +83,7 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
             "required_capabilities": new.required_capabilities,
             **more,
         }
-        answer = await commands.carry_out(request, SUBMIT_TASK, metadata, new.description)
+        answer = await commands.carry_out(request, SUBMIT_TASK, metadata, new.description, called="description")
         return Submitted(answer["task_id"], answer["status"])
 
     async def read(request: Request[Any, Any, Any], task_id: str) -> dict[str, Any]:
@@ -114,9 +116,9 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
     @get("/api/tasks", summary="The caller's tasks, oldest first", operation_id="tasks", tags=["tasks"])
     async def tasks(
         request: Request[Any, Any, Any],
-        active: FromQuery[bool | None] = None,
-        cursor: FromQuery[str | None] = None,
-        limit: Annotated[int, Parameter(ge=1, le=100)] = 100,
+        active: Active = None,
+        cursor: Cursor = None,
+        limit: PageSize = 100,
     ) -> dict[str, Any]:
         user = sources.identify(request.headers).user_id
         stored = await ask(system, "/storage", ReadTasks(user, cursor or "", limit, only_open=active is True))

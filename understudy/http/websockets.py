@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from actors.operations.delivery import take_delivery
 from understudy.http.callers import operators_only
+from understudy.http.reading import Id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,9 +112,11 @@ def routes(sources: Sources) -> Sequence[HTTPRouteHandler]:
         guards=[operators_only(sources.identify)],
     )
     async def stats(
-        user_id: Annotated[str | None, Parameter(min_length=1, max_length=200)] = None,
-        cursor: Annotated[str | None, Parameter(min_length=1, max_length=200)] = None,
-        limit: Annotated[int, Parameter(ge=1, le=MOST_USERS)] = 100,
+        user_id: Id = None,
+        cursor: Id = None,
+        limit: Annotated[
+            int, Parameter(ge=1, le=MOST_USERS, description=f"a whole number from 1 to {MOST_USERS}")
+        ] = 100,
     ) -> WebSocketStats:
         found = take_delivery(sources.system, after=cursor or "", most=limit, only=user_id)
         shown = [_user(user) for user in found.shown]

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from actors.models.failure import _RULES, AnswerBroken, FailureKind, classify
 from actors.models.model_call import CallFailed
 from actors.protocol import catalogue
-from actors.protocol.catalogue import CATALOGUE, FAILURE_SENTENCES, USUAL, Failure, every_sentence, fallback, retrying
+from actors.protocol.catalogue import CATALOGUE, USUAL, Failure, fallback, retrying
 from actors.protocol.catalogue_page import render
 from actors.protocol.codes import ErrorType
-from understudy.terminal import run as terminal
+from tests.support.sentences import every_sentence, usual
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,16 +30,15 @@ def test_every_failure_of_a_model_is_in_it_and_judged_alike():
 
 
 def test_every_error_type_has_a_usual_failure_of_its_own_type():
-    assert set(FAILURE_SENTENCES) == set(ErrorType) == set(USUAL)
+    assert set(ErrorType) == set(USUAL)
     assert all(CATALOGUE[failure].error_type is kind for kind, failure in USUAL.items())
     assert {entry.error_type for entry in CATALOGUE.values()} == set(ErrorType)
 
 
 def test_the_sentences_of_the_protocol_to_the_letter():
-    assert FAILURE_SENTENCES[ErrorType.CONFIGURATION] == "AI service configuration needed. Please check setup."
+    assert usual(ErrorType.CONFIGURATION) == "AI service configuration needed. Please check setup."
     assert retrying(ErrorType.RATE_LIMIT) == "AI service is busy. Retrying in a moment..."
     assert catalogue.CONNECTION_LOST == "Connection lost. Reconnecting automatically..."
-    assert terminal.CONNECTION_LOST == catalogue.CONNECTION_LOST
 
 
 def test_a_sentence_is_one_for_people():
@@ -58,7 +57,7 @@ def test_of_each_status_by_its_reason():
     assert retrying(ErrorType.TIMEOUT) == catalogue.SILENT_RETRYING
     assert fallback(ErrorType.RATE_LIMIT, another=True) == catalogue.ANOTHER_MODEL
     assert fallback(ErrorType.RATE_LIMIT, another=False) == catalogue.NO_MODEL_IN_TIME
-    assert fallback(ErrorType.CONFIGURATION, another=False) == FAILURE_SENTENCES[ErrorType.CONFIGURATION]
+    assert fallback(ErrorType.CONFIGURATION, another=False) == usual(ErrorType.CONFIGURATION)
     assert fallback(None, another=False) == catalogue.NO_MODEL
 
 
@@ -93,7 +92,7 @@ def test_nothing_of_a_provider_gets_into_what_people_read(status: int, message: 
     assert "abcDEF123456789" not in facts.detail
     assert CallFailed(facts, ()).sentence in every_sentence()
     told = ErrorType(facts.error_type)
-    for sentence in (retrying(told), fallback(told, another=False), FAILURE_SENTENCES[told]):
+    for sentence in (retrying(told), fallback(told, another=False), usual(told)):
         assert sentence in every_sentence()
 
 

@@ -89,7 +89,7 @@ def test_a_lone_surrogate_goes_out_as_one_replacement_character() -> None:
 def test_every_type_is_durable_or_ephemeral_and_no_answer_is_durable() -> None:
     assert set(EventType) >= DURABLE
     assert not DURABLE & ONE_CONNECTION
-    assert len(EventType) == 23
+    assert len(EventType) == 24
     assert len(DURABLE) == 11
 
 

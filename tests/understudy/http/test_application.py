@@ -97,6 +97,16 @@ async def test_a_refusal_has_its_fields_and_its_time(site: Site) -> None:
     assert answer.headers["retry-after"] == "7"
 
 
+async def test_a_refusal_has_what_a_program_wants_to_know_besides(site: Site) -> None:
+    def refuse(_headers: object) -> Caller:
+        raise RequestRefused(ErrorCode.ALREADY_RUNNING, fields={"run": "Wait for it."}, details={"run_id": "r1"})
+
+    site.serve(identify=refuse)
+    answer = await site.get("/api/supervisors")
+    assert (answer.status_code, list(answer.json())) == (409, ["code", "message", "fields", "run_id"])
+    assert answer.json()["run_id"] == "r1"
+
+
 @pytest.mark.parametrize(
     ("framework", "status", "code"),
     [

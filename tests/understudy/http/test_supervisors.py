@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import attrs
 import httpx2
 import msgspec
+import pytest
 import trio
 
 from runtime import Node, System
@@ -129,6 +130,14 @@ async def test_it_is_for_operators(site: Site) -> None:
     answer = await site.get("/api/supervisors", **{"X-User-Id": "ada"})
     assert answer.status_code == 403
     assert answer.json() == {"code": "forbidden", "message": "Only an operator may do that."}
+
+
+@pytest.mark.parametrize("path", ["/api/supervisors/restart", "/api/supervisors//restart"])
+async def test_nobody_could_start_the_root_anew(site: Site, path: str) -> None:
+    answer = await site.client.post(path)
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    await settled()
+    assert (await tree(site))["state"] == "running"
 
 
 async def test_a_large_tree_lets_others_run_while_it_is_shown(site: Site) -> None:

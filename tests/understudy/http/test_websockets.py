@@ -32,7 +32,7 @@ async def test_it_is_for_operators(site: Any) -> None:
 
 
 async def test_a_limit_out_of_bounds_is_refused(site: Any) -> None:
-    assert (await site.get("/api/websockets/stats?limit=0")).status_code == 400
+    assert (await site.get("/api/websockets/stats?limit=0")).status_code == 422
 
 
 async def test_what_counts_shows(site: Any) -> None:
