@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 GENERAL_DEGRADED = (
@@ -40,3 +42,11 @@ class AgentDefinition:
     capabilities: tuple[str, ...] = ()
     max_concurrent_tasks: int = 100
     approval: bool = False
+
+    def parameters(self, temperature: float | None = None) -> dict[str, Any]:
+        """What a model is asked for besides; `temperature`: instead of the agent's own."""
+        wanted = {
+            "temperature": self.temperature if temperature is None else temperature,
+            "max_tokens": self.max_tokens,
+        }
+        return {name: value for name, value in wanted.items() if value is not None}

@@ -20,17 +20,13 @@ if TYPE_CHECKING:
     from actors.models.tools import ToolCall
 
 
-def with_round(
-    messages: tuple[ChatMessage, ...], text: str, calls: tuple[ToolCall, ...], said: Mapping[str, str]
-) -> tuple[ChatMessage, ...]:
-    """The messages, and one round more: what the model wrote and wanted, and the answer to each call in its order.
+def round_of(text: str, calls: tuple[ToolCall, ...], said: Mapping[str, str]) -> tuple[ChatMessage, ...]:
+    """One round: what the model wrote and wanted, and the answer to each call in its order.
 
     `said`: the answers by the call's id.
     """
-    if not calls:
-        return (*messages, ChatMessage("assistant", text))
     answers = (ChatMessage("tool", said.get(call.id, CANCELLED.said), tool_call_id=call.id) for call in calls)
-    return (*messages, ChatMessage("assistant", text, tool_calls=calls), *answers)
+    return (ChatMessage("assistant", text, tool_calls=calls), *answers)
 
 
 def with_own_ids(calls: Iterable[ToolCall], seen: set[str]) -> tuple[ToolCall, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import trio
 
-from actors.agents.history import total, with_own_ids, with_round
+from actors.agents.history import round_of, total, with_own_ids
 from actors.protocol.catalogue import Failure
 from actors.protocol.event_types import ToolStatus
 from actors.tools import outcome
@@ -28,6 +28,7 @@ from actors.workflows.messages import UsedTool, UsingTool
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from actors.agents.conversation import Conversation
     from actors.models.chat import Usage
     from actors.models.model_call import CallResult, ModelCall
     from actors.models.tools import ToolCall
@@ -86,8 +87,10 @@ class Rounds:
         self._box = box
         self._seen: set[str] = set()
 
-    async def answer(self, first: ModelCall) -> CallResult:
+    async def answer(self, first: ModelCall, conversation: Conversation) -> CallResult:
         """The answer: its text is all that was written in all rounds, its usage that of all calls of the model.
+
+        `conversation` holds what `first` asks, and takes each round.
 
         Raises:
             CallFailed: no model can answer this.
@@ -115,11 +118,12 @@ class Rounds:
             number += 1
             calls = with_own_ids(result.tool_calls, self._seen)
             said = {wanted.id: (await self._call(wanted)).said for wanted in calls}
+            conversation.add(round_of(result.text or "", calls, said))
             if result.text:
                 hands.new_paragraph()
             call = attrs.evolve(
                 call,
-                messages=with_round(call.messages, result.text or "", calls, said),
+                messages=conversation.messages(),
                 keep_to=result.target if hands.written else None,
                 # Tools stay offered: providers refuse a conversation with calls of tools that they are not told of.
                 parameters={**call.parameters, **({"tool_choice": "none"} if number >= self._box.rounds else {})},

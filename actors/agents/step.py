@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
+from actors.agents.conversation import Conversation
 from actors.agents.prompts import EarlierStep, assemble
 from actors.agents.rounds import NoEnd, Rounds
 from actors.agents.text import Flush, Text
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from actors.agents.definitions import AgentDefinition
+    from actors.models.chat import ChatMessage
     from actors.models.failure import FailureFacts
     from actors.models.tools import ToolCall
     from actors.tools.context import ToolContext
@@ -152,6 +154,7 @@ class AgentStep(Actor):
         """The number of the order to rest, while there is one."""
         self._rests = False
         self._released = trio.Event()
+        self._waiting: trio.CancelScope | None = None
 
     async def started(self) -> None:
         self._began = self.now()
@@ -183,6 +186,8 @@ class AgentStep(Actor):
                 self._hold = number
                 if self._rests:
                     self._tell(Held, number)
+                elif self._waiting is not None:
+                    self._waiting.cancel()
             case GoOn():
                 self._hold = None
                 self._released.set()
@@ -197,30 +202,29 @@ class AgentStep(Actor):
 
     async def _work(self) -> tuple[CallResult, str | None]:
         definition, services, situation = self._definition, self._services, self._situation
-        messages = assemble(
-            definition,
-            situation.brief,
-            self._earlier,
-            services.context_tokens,
-            estimate=estimate_tokens,
-            mission=situation.mission,
-        )
-        parameters: dict[str, Any] = {}
-        if definition.temperature is not None:
-            parameters["temperature"] = definition.temperature
-        if definition.max_tokens is not None:
-            parameters["max_tokens"] = definition.max_tokens
+        tools = await services.box.offered(definition.tools)
+        conversation = Conversation(self._prompt, services.context_tokens, [tool.offered for tool in tools.values()])
         call = ModelCall(
             definition.models,
-            tuple(messages),
+            conversation.messages(),
             user=situation.user,
             run_id=situation.run_id,
-            parameters=parameters,
+            parameters=definition.parameters(),
             priority=situation.priority,
         )
-        tools = await services.box.offered(definition.tools)
-        result = await Rounds(self, tools, services.box).answer(call)
+        result = await Rounds(self, tools, services.box).answer(call, conversation)
         return result, await self._keep(definition.degraded if result.text is None else result.text)
+
+    def _prompt(self, tokens: int) -> list[ChatMessage]:
+        """What the agent is told before it calls any tool."""
+        return assemble(
+            self._definition,
+            self._situation.brief,
+            self._earlier,
+            tokens,
+            estimate=estimate_tokens,
+            mission=self._situation.mission,
+        )
 
     async def ask(self, call: ModelCall) -> CallResult:
         """For `Rounds`: ask the model."""
@@ -275,8 +279,12 @@ class AgentStep(Actor):
         shelf = box.shelf(situation.user, situation.run_id, situation.step, ())
         if shelf is None:
             return None
-        content = text.encode("utf-8", "replace")
-        ended = await self._end_of(self.start_in_thread(shelf.keep_answer, content, name="artifact"), KEEP_WITHIN)
+        content, over = text.encode("utf-8", "replace"), trio.Event()
+        shelf = attrs.evolve(shelf, wanted=lambda: not over.is_set())
+        try:
+            ended = await self._end_of(self.start_in_thread(shelf.keep_answer, content, name="artifact"), KEEP_WITHIN)
+        finally:
+            over.set()
         error = None if ended is None else ended.error
         if ended is not None and error is None:
             return answer_name(situation.step)
@@ -300,6 +308,10 @@ class AgentStep(Actor):
     def held(self) -> bool:
         """For the call of a model: no attempt is begun."""
         return self._hold is not None
+
+    def interrupts(self, waiting: trio.CancelScope | None) -> None:
+        """For the call of a model: what is to be cancelled when attempts may no longer be begun."""
+        self._waiting = waiting
 
     async def resumed(self) -> None:
         """For the call of a model: returns when attempts may be begun again."""

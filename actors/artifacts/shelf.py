@@ -10,6 +10,8 @@ from actors.artifacts.names import answer_name
 from actors.artifacts.store import Artifact, ArtifactMissing, ArtifactRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.artifacts.store import Artifacts
 
 
@@ -21,6 +23,7 @@ class Shelf:
         artifacts: where all of them are.
         user, run_id, step: whose it is.
         parents: the steps that this one waits for, at any remove, in the workflow's order.
+        wanted: whether somebody still waits for what is being written. Asked in the thread that writes.
     """
 
     artifacts: Artifacts
@@ -28,6 +31,7 @@ class Shelf:
     run_id: str
     step: str
     parents: tuple[str, ...] = ()
+    wanted: Callable[[], bool] = attrs.field(default=lambda: True, eq=False)
 
     def write(self, name: str, content: bytes) -> Artifact:
         """Put a file in the step's own folder.
@@ -36,11 +40,12 @@ class Shelf:
         """
         if name == answer_name(self.step):
             raise ArtifactRefused(f"{name} is where the answer of this step is kept. Choose another name.")
-        return self.artifacts.write(self.user, self.run_id, self.step, name, content)
+        return self.artifacts.write(self.user, self.run_id, self.step, name, content, self.wanted)
 
     def keep_answer(self, content: bytes) -> Artifact:
         """Keep the step's answer, besides the files that it may have; raises as `Artifacts.write`."""
-        return self.artifacts.write(self.user, self.run_id, self.step, answer_name(self.step), content)
+        name = answer_name(self.step)
+        return self.artifacts.write(self.user, self.run_id, self.step, name, content, self.wanted)
 
     def read(self, name: str, step: str | None = None) -> bytes:
         """A file of one of the steps that may be read; of that `step`, or the step's own first, then the latest's.

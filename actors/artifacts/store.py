@@ -24,7 +24,7 @@ import attrs
 from actors.artifacts.names import answer_name, checked, folder_of, folder_of_run
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 ARTIFACTS: Final = "artifacts"
 """The folder of all of them, in the data directory."""
@@ -56,6 +56,10 @@ class ArtifactRefused(Exception):
     """What the writer asked for is not allowed; `str()` of it says what is, for a person or a model."""
 
 
+class NotWanted(Exception):
+    """Nobody waits for the file any more: it was not put in its place."""
+
+
 class ArtifactMissing(Exception):
     """There is no such file where the reader may look."""
 
@@ -74,12 +78,18 @@ class Artifacts:
     most_bytes: int = MOST_BYTES
     most_of_a_step: int = MOST_OF_A_STEP
 
-    def write(self, user: str, run_id: str, step: str, name: str, content: bytes) -> Artifact:
+    def write(
+        self, user: str, run_id: str, step: str, name: str, content: bytes, wanted: Callable[[], bool] = lambda: True
+    ) -> Artifact:
         """Put a file in the step's folder, in place of one of the same name. On return it has reached the disk.
+
+        `wanted` is asked when all of it is there but its name: a disk that took its time may have been given up, and
+        the next attempt has written the file anew.
 
         Raises:
             BadName: the name is not allowed.
             ArtifactRefused: it is too large, or the step has too many.
+            NotWanted: nobody waits for it any more.
             OSError: the disk did not take it; an older file of this name is untouched.
         """
         checked(name)
@@ -91,7 +101,7 @@ class Artifacts:
         others = sum(other not in {name, answer} for other in _names(folder))
         if name != answer and others >= self.most_of_a_step:
             raise ArtifactRefused(f"This step has {self.most_of_a_step} artifacts already, and may have no more.")
-        _replace(folder, name, content)
+        _replace(folder, name, content, wanted)
         return _artifact(folder / name, step, hashlib.sha256(content).hexdigest())
 
     def read(self, user: str, run_id: str, steps: Collection[str], name: str) -> bytes:
@@ -153,7 +163,7 @@ def _artifact(path: Path, step: str, checksum: str) -> Artifact:
     return Artifact(path.name, step, facts.st_size, checksum, facts.st_mtime)
 
 
-def _replace(folder: Path, name: str, content: bytes) -> None:
+def _replace(folder: Path, name: str, content: bytes, wanted: Callable[[], bool]) -> None:
     """Write beside, flush, rename, flush the folder: a power cut leaves the old file or the new one."""
     handle, unfinished = tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
     try:
@@ -161,6 +171,8 @@ def _replace(folder: Path, name: str, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if not wanted():
+            raise NotWanted(name)
         Path(unfinished).replace(folder / name)
     except BaseException:
         Path(unfinished).unlink(missing_ok=True)

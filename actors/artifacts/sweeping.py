@@ -11,8 +11,16 @@ if TYPE_CHECKING:
     from actors.artifacts.store import Artifacts
 
 
-def remove_artifacts(artifacts: Artifacts, keys: Iterable[str]) -> None:
-    """Remove the files of these records, by the keys that they are kept under. Blocks; raises OSError."""
+def remove_artifacts(artifacts: Artifacts, keys: Iterable[str]) -> dict[str, OSError]:
+    """Remove the files of these records, by the keys that they are kept under. Blocks.
+
+    Gives those whose files the disk did not let go, and why: they hold up no other.
+    """
+    left: dict[str, OSError] = {}
     for key in keys:
         user, _, record_id = key.partition("/")
-        artifacts.remove(unquote(user), record_id)
+        try:
+            artifacts.remove(unquote(user), record_id)
+        except OSError as error:
+            left[key] = error.with_traceback(None)
+    return left

@@ -150,11 +150,16 @@ class Coordinator(Actor):
     def _release(self, message: Release) -> None:
         agent_id = self.board.agent_of(message.lease_id)
         lease = self.leases.release(message)
+        self.over(message.lease_id, known=message.said)
         if agent_id is not None and message.silent:
             self._workers.silent(agent_id)
         self.leases.free(message.lease_id)
         if agent_id is not None and lease is not None:
             self.publish(agent_id, lease.claim.user)
+
+    def over(self, lease_id: str, *, known: bool = False) -> None:
+        """For `Leases` too: nobody has this any more. A worker that was told of it hears so, if it is not `known`."""
+        self._workers.over(lease_id, known=known)
 
     def _hold(self, message: Hold) -> None:
         lease = self.leases.hold(message)

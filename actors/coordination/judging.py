@@ -10,7 +10,7 @@ from actors.coordination.record import Outcome, TaskLimits, TaskRecord, failed_a
 from actors.engines.messages import BadExecution, EngineBusy, EngineResult, EngineUnavailable
 from actors.protocol.catalogue import CATALOGUE, Failure
 from actors.protocol.codes import ErrorCode
-from actors.protocol.task_events import TaskStatus
+from actors.protocol.task_events import ATTEMPT_OVER, TaskStatus
 from actors.users.messages import CommandError
 from runtime import HandlerFailed, NotAccepted, Refused
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 ENGINE_AGAIN: Final = 0.5
 LONGEST_ERROR: Final = 10_000
 UNSAID: Final = "The worker could not do this task."
-OVER: Final = "This attempt is over: the task has ended, or is with somebody else. Nothing more is expected of you."
 
 
 @attrs.frozen
@@ -40,7 +39,7 @@ def judge(record: TaskRecord, update: UpdateTask, limits: TaskLimits) -> Verdict
         return CommandError(ErrorCode.FORBIDDEN if own else ErrorCode.NOT_FOUND)
     current = record.open and record.reported is None and update.attempt == record.attempt
     if not current or workers[-1] != update.worker:
-        return CommandError(ErrorCode.CONFLICT, OVER, details={"attempt": record.attempt})
+        return CommandError(ErrorCode.CONFLICT, ATTEMPT_OVER, details={"attempt": record.attempt})
     if update.status == "running":
         return Verdict(TaskStatus.RUNNING.value)
     if update.status == "completed":

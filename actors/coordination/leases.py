@@ -106,6 +106,7 @@ class Leases:
         """A holder has ended, or has restarted without its memory."""
         for lease_id in sorted(self._holders.pop(holder, ())):
             agent_id, lease = self._board.agent_of(lease_id), self._leases.pop(lease_id)
+            self._coordinator.over(lease_id)
             self.free(lease_id)
             if agent_id is not None:
                 self._coordinator.publish(agent_id, lease.claim.user)
@@ -129,6 +130,7 @@ class Leases:
         """These were granted, and the board has taken them back."""
         for claim in claims:
             lease = self._drop(claim.lease_id)
+            self._coordinator.over(claim.lease_id)
             if lease is not None:
                 self._tell_revoked(lease.holder, claim.lease_id)
 

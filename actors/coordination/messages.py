@@ -52,11 +52,12 @@ class Granted:
 class Release:
     """To the coordinator: the slot, or the place in the queue, is not wanted any more.
 
-    `silent`: a worker has let a deadline pass without a word.
+    `silent`: a worker has let a deadline pass without a word. `said`: a worker has said itself how it went.
     """
 
     lease_id: str
     silent: bool = False
+    said: bool = False
 
 
 @attrs.frozen

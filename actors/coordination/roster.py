@@ -15,6 +15,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from actors.protocol.events import Event
     from runtime import Ref
 
 MOST_OF_A_CLIENT: Final = 100
@@ -43,6 +44,15 @@ class Registration:
     capabilities: frozenset[str]
     slots: int
     owner: str | None
+
+
+@attrs.frozen
+class Told:
+    """What a worker was told that it has, for which agent of it, and on which connection."""
+
+    agent_id: str
+    connection: Ref[Any]
+    offer: Event
 
 
 @attrs.define(eq=False)
@@ -74,13 +84,17 @@ class Attendance:
 
 
 class Roster:
-    """The workers of one daemon. `began`: whether there was a coordinator before."""
+    """The workers of one daemon.
+
+    `began`: whether there was a coordinator before. `told`: what workers were told that they have, by lease.
+    """
 
     def __init__(self) -> None:
         self._workers: dict[Worker, Attendance] = {}
         self._by_agent: dict[str, Attendance] = {}
         self._by_connection: dict[Ref[Any], Attendance] = {}
         self.began = False
+        self.told: dict[str, Told] = {}
 
     def __iter__(self) -> Iterator[Attendance]:
         return iter(list(self._workers.values()))
@@ -122,6 +136,7 @@ class Roster:
     def remove(self, attendance: Attendance, agent_id: str) -> None:
         """An agent of it that is not here any more; with the last the worker is forgotten."""
         del attendance.agents[agent_id], self._by_agent[agent_id]
+        self.told = {lease_id: told for lease_id, told in self.told.items() if told.agent_id != agent_id}
         attendance.silent.discard(agent_id)
         if not attendance.agents:
             del self._workers[attendance.worker]

@@ -270,9 +270,9 @@ class Task(Host):
 
     # --- how it went
 
-    def _conclude(self, outcome: Outcome, *, silent: bool = False) -> None:
-        """The open attempt has come out so."""
-        self._free(outcome, silent=silent)
+    def _conclude(self, outcome: Outcome, *, silent: bool = False, said: bool = False) -> None:
+        """The open attempt has come out so; the rest as `Release` has it."""
+        self._free(outcome, silent=silent, said=said)
         self._settle(outcome)
         self._producer.push()
 
@@ -289,7 +289,7 @@ class Task(Host):
             final = again
         self._end(final)
 
-    def _free(self, outcome: Outcome | None, *, silent: bool = False) -> None:
+    def _free(self, outcome: Outcome | None, *, silent: bool = False, said: bool = False) -> None:
         """Give back what the attempt had. A child keeps its slot until it has stopped."""
         for timer in ("overdue", "engine", "unclaimed"):
             self.cancel_timer(timer)
@@ -304,7 +304,7 @@ class Task(Host):
         if self.record.open and outcome is not None:
             came_out: CameOut = "completed" if outcome.status is TaskStatus.COMPLETED else "failed"
             self._slots.report(lease_id, came_out, (self.now() - self._began) * 1000)
-        release = partial(self._slots.release, lease_id, silent=silent)
+        release = partial(self._slots.release, lease_id, silent=silent, said=said)
         child = child_name(self.record)
         if self.child(child) is None:
             release()
@@ -371,7 +371,7 @@ class Task(Host):
         def kept() -> None:
             reply.answer(verdict.status)
             if verdict.outcome is not None:
-                self._conclude(verdict.outcome)
+                self._conclude(verdict.outcome, said=True)
                 self._carry_out_early()
 
         self.log.report(verdict, update, kept)

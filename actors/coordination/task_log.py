@@ -1,4 +1,8 @@
-"""A task's record and what is said of it, as one: each event is offered with the record that it leads to."""
+"""A task's record and what is said of it, as one: each event is offered with the record that it leads to.
+
+A task may carry megabytes, and its worker may say every second how far it is: the record is written where more of it
+has changed than that sentence, which is in the log and nowhere read back.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,7 @@ class TaskLog:
         self._producer = producer
         self._stamps = stamps
         self._cause: str | None = None
+        self._written = _without_sentence(record)
 
     def begin(self, agent_id: str, worker: Worker | None) -> None:
         """The next attempt."""
@@ -55,7 +60,7 @@ class TaskLog:
         own = update.cause if update.worker.user == self.record.user else None
         self._cause = own if verdict.outcome is not None else self._cause
         self.record = attrs.evolve(self.record, reported=verdict.outcome)
-        effects: tuple[Effect, ...] = (self._put(),)
+        effects = self._put()
         if update.keep is not None:
             answer = msgspec.json.encode({"status": verdict.status})
             effects = (*effects, attrs.evolve(update.keep, reply=answer))
@@ -81,11 +86,19 @@ class TaskLog:
             error=record.error or None,
         )
         cause, self._cause = self._cause, None
-        self._producer.add(event if cause is None else caused_by(event, cause), self._put(), *effects)
+        self._producer.add(event if cause is None else caused_by(event, cause), *self._put(), *effects)
 
     @property
     def _key(self) -> str:
         return records.task_key(self.record.user, self.record.task_id)
 
-    def _put(self) -> PutState:
-        return PutState(records.TASKS, self._key, records.encode_task(self.record))
+    def _put(self) -> tuple[Effect, ...]:
+        now = _without_sentence(self.record)
+        if now == self._written:
+            return ()
+        self._written = now
+        return (PutState(records.TASKS, self._key, records.encode_task(self.record)),)
+
+
+def _without_sentence(record: TaskRecord) -> TaskRecord:
+    return attrs.evolve(record, sentence="")

@@ -45,6 +45,7 @@ class Tasks(DurableSupervisor):
             services.stamps,
             keep,
             artifacts=services.agents.box.artifacts,
+            log=services.agents.box.log,
             look_every=LOOK_EVERY,
             sweep_every=sweep_every,
         )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from actors.coordination.board import Place
-from actors.coordination.roster import MOST_OF_A_CLIENT, Registration, agent_id_of
+from actors.coordination.roster import MOST_OF_A_CLIENT, Registration, Told, agent_id_of
 from actors.protocol.codes import ErrorCode
+from actors.protocol.task_events import task_withdrawn
 from actors.users.messages import CommandError, Later, ToClient
 from runtime import Refused
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from actors.coordination.coordinator import Coordinator
     from actors.coordination.messages import RegisterWorker
     from actors.coordination.roster import Attendance, Worker
+    from actors.protocol.events import Event
     from runtime import Ref
 
 FORGET_AFTER: Final = 3600.0
 """Seconds for which a worker that is offline is still shown."""
+TELL_AGAIN: Final = 0.2
 
 
 class Workers:
@@ -76,19 +79,19 @@ class Workers:
         attendance = self._roster.by_agent(agent_id)
         assert attendance is not None
         connection = attendance.connection
+        self._leases.revoke(self._coordinator.forget(agent_id))
         self._roster.remove(attendance, agent_id)
         if not attendance.agents:
             self._coordinator.cancel_timer(("away", attendance.worker))
             if connection is not None:
                 self._coordinator.unwatch(connection)
-        self._leases.revoke(self._coordinator.forget(agent_id))
 
     def here(self, worker: Worker, connection: Ref[Any]) -> None:
         """A client has a connection. Most are no workers."""
         if self._roster.get(worker) is not None:
             attendance = self._enter(worker, connection)
             self._present(attendance)
-            self._offer_again(attendance)
+            self._offer_again(attendance, surely=True)
 
     def heard(self, worker: Worker) -> None:
         """A worker has said something of its work: it is silent no more."""
@@ -160,23 +163,49 @@ class Workers:
 
     # --- offers
 
-    def _offer_again(self, attendance: Attendance) -> None:
-        """The worker may not have had what is open, or have lost it with its connection."""
+    def _offer_again(self, attendance: Attendance, *, surely: bool = False) -> None:
+        """The worker may not have had what is open, or have lost it with its connection.
+
+        `surely`: or with its context, which has a connection attached anew.
+        """
         for agent_id in attendance.agents:
             place = self._board.place(agent_id)
             assert place is not None
             for lease_id in place.leases:
+                if surely:
+                    self._roster.told.pop(lease_id, None)
                 self.offer(lease_id)
 
     def offer(self, lease_id: str) -> None:
-        """Tell the worker what it has been given, if that is known.
+        """Tell the worker what it has been given, if that is known: once on a connection.
 
-        Where its context is not there or full, nothing is lost: connections attach again, and that is told here.
+        Where there is no connection, nothing is lost: it is told when there is one.
         """
         lease, agent_id = self._leases.get(lease_id), self._board.agent_of(lease_id)
-        registration = None if agent_id is None else self._roster.registration(agent_id)
-        if lease is not None and lease.offer is not None and registration is not None:
-            worker, services = registration.worker, self._coordinator.services
-            stamp = services.stamps.stamp()  # told again, it is another event
-            event = attrs.evolve(lease.offer, id=stamp.id, timestamp=stamp.timestamp)
-            services.context(worker.user).tell(ToClient(worker.client_id, event))
+        attendance = None if agent_id is None else self._roster.by_agent(agent_id)
+        if lease is None or lease.offer is None or agent_id is None or attendance is None:
+            return
+        connection, told = attendance.connection, self._roster.told.get(lease_id)
+        if connection is None or (told is not None and told.connection is connection):
+            return
+        stamp = self._coordinator.services.stamps.stamp()  # told again, it is another event
+        if self._tell(attendance.worker, attrs.evolve(lease.offer, id=stamp.id, timestamp=stamp.timestamp)):
+            self._roster.told[lease_id] = Told(agent_id, connection, lease.offer)
+        else:
+            self._coordinator.timer(("offer", lease_id), TELL_AGAIN, Later(lambda: self.offer(lease_id)))
+
+    def over(self, lease_id: str, *, known: bool = False) -> None:
+        """Nobody has this any more. A worker that was told of it is told so, unless it has said so itself.
+
+        One that is away is not: when it is back it is told what it has, and this is not among it.
+        """
+        told = self._roster.told.pop(lease_id, None)
+        attendance = None if told is None else self._roster.by_agent(told.agent_id)
+        if told is None or attendance is None or attendance.connection is not told.connection or known:
+            return
+        of = told.offer.metadata
+        stamp = self._coordinator.services.stamps.stamp()
+        self._tell(attendance.worker, task_withdrawn(stamp, task_id=of["task_id"], attempt=of["attempt"]))
+
+    def _tell(self, worker: Worker, event: Event) -> bool:
+        return self._coordinator.services.context(worker.user).tell(ToClient(worker.client_id, event))

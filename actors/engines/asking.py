@@ -117,18 +117,12 @@ class ModelAsker:
             estimate=estimate_tokens,
             mission=question.mission,
         )
-        parameters: dict[str, Any] = {}
-        temperature = agent.temperature if question.temperature is None else question.temperature
-        if temperature is not None:
-            parameters["temperature"] = temperature
-        if agent.max_tokens is not None:
-            parameters["max_tokens"] = agent.max_tokens
         call = ModelCall(
             agent.models,
             tuple(messages),
             user=question.user,
             run_id="",
-            parameters=parameters,
+            parameters=agent.parameters(question.temperature),
             priority=question.priority,
         )
         limits = attrs.evolve(access.limits, total=min(access.limits.total, left))

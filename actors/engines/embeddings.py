@@ -14,12 +14,14 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import msgspec
 import trio
 
 from actors.engines.asking import Silent
 from actors.engines.ranking import pack
 from actors.engines.recall import Vector
 from actors.models.acquisition import Acquisition
+from actors.models.bodies import whole
 from actors.models.failure import AnswerBroken, classify, expired, headers_of, transport_errors
 from actors.models.lease import Acquire, Settle
 from actors.models.next_move import Retry, Standing, next_move
@@ -42,6 +44,24 @@ WITHIN: Final = 5.0
 """Seconds that the provider has."""
 LONGEST: Final = 8_000
 """Characters of a text that are sent: models take some eight thousand tokens, and a head says what a text is about."""
+ANSWER_BYTES: Final = 1024 * 1024
+"""Of an answer: many times the largest vector that there is, in decimal figures."""
+
+
+class _Made(msgspec.Struct, frozen=True):
+    embedding: list[float]
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    total_tokens: int | None = None
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    data: list[_Made]
+    usage: _Usage | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Answer)
 
 
 class Embeddings:
@@ -101,22 +121,23 @@ async def _answer(lease: Lease, client: openai.AsyncOpenAI, text: str) -> tuple[
     settlement = Settle(lease, Outcome.SUCCESS)
     try:
         with trio.fail_after(WITHIN):
-            raw = await client.embeddings.with_raw_response.create(model=model, input=text, encoding_format="float")
-            settlement = attrs.evolve(settlement, provider_limits=parse_provider_limits(raw.headers))
-            packed, tokens = _read(raw.parse())
+            ask = client.embeddings.with_streaming_response.create
+            async with ask(model=model, input=text, encoding_format="float") as raw:
+                settlement = attrs.evolve(settlement, provider_limits=parse_provider_limits(raw.headers))
+                packed, tokens = _read(await whole(raw.http_response, ANSWER_BYTES))
         return attrs.evolve(settlement, tokens_used=tokens), Vector(model, packed)
     except transport_errors(ValueError, trio.TooSlowError) as error:
         return _failed(settlement, error, client.api_key), None
 
 
-def _read(answer: Any) -> tuple[bytes, int | None]:
-    """The vector, and what it cost. The library checks the shape of neither."""
+def _read(answer: bytes) -> tuple[bytes, int | None]:
+    """The vector, and what it cost."""
     try:
-        packed = pack(answer.data[0].embedding)
-        tokens = getattr(answer.usage, "total_tokens", None)
-    except (TypeError, ValueError, IndexError, AttributeError):
+        read = _DECODER.decode(answer)
+        usage = read.usage
+        return pack(read.data[0].embedding), None if usage is None else usage.total_tokens
+    except (ValueError, IndexError, RecursionError):
         raise AnswerBroken("malformed", "there is no vector in the answer") from None
-    return packed, tokens if isinstance(tokens, int) else None
 
 
 def _failed(settlement: Settle, error: Exception, key: str) -> Settle:

@@ -67,6 +67,11 @@ class Part:
     step_aside: Callable[[], None] | None = None
     other: Ref[Any] | None = None
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing stands in for it, nor it for another: then it says itself how the engine stands."""
+        return self.address is None and self.understudy_of is None
+
 
 @attrs.define(eq=False)
 class _Job:
@@ -110,12 +115,16 @@ class Engine(Actor):
         self._leases = Leaseholder(self)
         self._strategy = self._part.strategy(self._leases)
         self._measure()
+        if self._part.alone:
+            self._counts.state = "running"
 
     async def stopped(self, reason: Reason) -> None:
         del reason
         self._counts.failed += len(self._running) + len(self._line)
         self._running.clear()
         self._load.executing = self._load.queued = 0
+        if self._part.alone:
+            self._counts.state = "offline"
         if hasattr(self, "_strategy"):
             await self._strategy.close()
 

@@ -1,7 +1,7 @@
 """parallel_mind: a graph of tasks on typed workers, each begun as soon as what it waits for has ended.
 
-A task that fails is tried again; one whose last try failed fails alone, and what waits for it is skipped. What its
-understudy does is the same graph, one task after the other.
+Workers are shared by all executions, fairly between users. A task that fails is tried again; one whose last try failed
+fails alone, and what waits for it is skipped. What its understudy does is the same graph, one task after the other.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from actors.engines.graph import Defaults, WorkTask, in_order, may_begin, read_graph
+from actors.engines.places import Places
 from actors.engines.strategy import Cancellable, Desk, Outcome
 from actors.engines.workers import Assignment, WorkEnd, Worker
 from actors.protocol.catalogue import CATALOGUE, Failure
@@ -32,7 +33,7 @@ LONGEST_PAUSE: Final = 10.0
 
 @attrs.frozen
 class GraphLimits:
-    """`tasks` of one graph at most; `workers` of all executions at once."""
+    """`tasks` of one graph at most; `workers` of all executions at once, see `Places`."""
 
     tasks: int = 100
     workers: int = 20
@@ -95,7 +96,7 @@ class ParallelMind:
     def __init__(self, crew: Crew, *, in_turn: bool = False) -> None:
         self._crew = crew
         self._in_turn = in_turn
-        self._room = trio.CapacityLimiter(crew.limits.workers)
+        self._places = Places(crew.limits.workers)
 
     def problems(self, execute: Execute) -> dict[str, str]:
         return self._read(execute)[1]
@@ -162,20 +163,22 @@ class ParallelMind:
         if any(ends[name].status != "completed" for name in task.depends_on):
             return SKIPPED
         inputs = {name: ends[name].end for name in task.depends_on}
-        async with self._room:
-            began = trio.current_time()
-            attempt = 0
-            while True:
-                attempt += 1
-                deadline = min(execute.deadline, trio.current_time() + task.timeout)
+        began: float | None = None
+        attempt = 0
+        while True:
+            attempt += 1
+            async with self._places.one(execute.user):  # not while it rests between two tries
+                now = trio.current_time()
+                began = now if began is None else began
+                deadline = min(execute.deadline, now + task.timeout)
                 assignment = Assignment(task, execute.description, execute.user, deadline, inputs, execute.priority)
                 end = await self._try(assignment)
-                if end.failure is None:
-                    return TaskEnd("completed", end, attempt, trio.current_time() - began)
-                if attempt > task.retries or not CATALOGUE[end.failure].retryable:
-                    return TaskEnd("failed", end, attempt, trio.current_time() - began)
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (attempt - 1))
-                await trio.sleep(pause * (0.5 + self._crew.rng.random() / 2))
+            if end.failure is None:
+                return TaskEnd("completed", end, attempt, trio.current_time() - began)
+            if attempt > task.retries or not CATALOGUE[end.failure].retryable:
+                return TaskEnd("failed", end, attempt, trio.current_time() - began)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (attempt - 1))
+            await trio.sleep(pause * (0.5 + self._crew.rng.random() / 2))
 
     async def _try(self, assignment: Assignment) -> WorkEnd:
         work = self._crew.workers[assignment.task.worker]

@@ -2,7 +2,8 @@
 
 Waiting here draws on the deadline of the whole call, and in the line of a gate it has a bound of its own: then the
 chain goes on behind that endpoint. Who waits hears of it once it takes a while. A chain whose endpoints are all open is
-not waited for; one in which some only keep to a provider's Retry-After is, where there is time.
+not waited for; one in which some only keep to a provider's Retry-After is, where there is time. Cancelled while it
+waits, a call has left the line.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import attrs
 import trio
 
 from actors.models.failure import FailureFacts
-from actors.models.lease import Acquire, Busy, Exhausted, Lease, Moved
+from actors.models.lease import Acquire, Busy, Exhausted, Lease, Moved, NotMeant
 from actors.models.retry import retry_delay
 from runtime import HandlerFailed, NotAccepted, Refused, Restarting, TimedOut
 
@@ -74,6 +75,8 @@ class Acquisition:
             except Refused as refused:
                 if isinstance(refused.reason, Busy):
                     after = self._busy(refused.reason)
+                elif isinstance(refused.reason, NotMeant):
+                    after = refused.reason.ticket
                 elif not isinstance(refused.reason, Moved):
                     raise
             except TimedOut:
@@ -145,10 +148,11 @@ class Acquisition:
         return True
 
     async def _wait_for_parked(self, parked_for: float) -> bool:
-        """Waits until something that is left may be asked again. False, at once, where there is no time for it."""
+        """Waits until something that is left may be asked again. False, at once, where there is no time for it, or the
+        call keeps to one endpoint: what is parked may not be that one."""
         delay = retry_delay(1, parked_for, self._rng)
         self.facts = _rate_limited("all that is left of the chain is parked", parked_for)
-        if delay >= self._left():
+        if delay >= self._left() or self._question.only is not None:
             return False
         self._observer.retrying(self.facts, delay)
         await trio.sleep(delay)

@@ -6,7 +6,8 @@ the pauses between them and the fallback all draw on it.
 The chain picks the endpoint. Up to three attempts are made there, each with a lease of its own; if all fail before the
 first text, that is one failure for the endpoint's ledger, and the chain is asked for what lies behind it (`after`). A
 probe, the one call that sees whether an endpoint is back, is a single attempt. Once a piece of text has been passed on,
-nothing is tried again: what there is, is the answer. A pause takes effect before each attempt; one under way goes on.
+nothing is tried again: what there is, is the answer. A pause takes effect before each attempt, also on one who waits
+for it; one under way goes on.
 
 What is settled when: an attempt gives its lease back as soon as it is over, in `finally` whatever ended it; the ledger
 hears of the endpoint once, with the last of them.
@@ -27,6 +28,7 @@ from actors.models.failure import AttemptFailed, FailureFacts, expired
 from actors.models.lease import Acquire, Lease, Settle
 from actors.models.model_call import AttemptRecord, CallFailed, CallLimits, CallResult
 from actors.models.next_move import Fail, FallOver, Finish, Retry, Standing, next_move
+from actors.models.pausing import Pausing
 from actors.models.resources import may_stand_in
 from actors.models.retry import retry_delay
 from actors.models.stream import stream_chat
@@ -102,7 +104,6 @@ class _Call:
         self._observer = observer
         self._rng = rng
         self._wall_clock = wall_clock
-        self._pause = pause
         self._began = trio.current_time()
         self._lease: Lease | None = None  # held now, and not settled
         self._attempts: list[AttemptRecord] = []
@@ -123,24 +124,29 @@ class _Call:
             ask.priority,
             limits.queue,
             holder.next_key(),
+            ask.keep_to,
         )
         self._acquisition = Acquisition(chain, holder, question, observer, rng)
+        self._pausing = Pausing(pause, self._acquisition.postpone)
 
     # --- the chain
 
     async def run(self) -> CallResult:
         after: Ticket | None = None
         while True:
-            await self._rest()
-            lease = await self._acquisition.through_chain(after)
+            await self._pausing.rest()
+            with self._pausing.unless_held() as waiting:
+                lease = await self._acquisition.through_chain(after)
+            if waiting.cancelled_caught:
+                continue
             self._facts = self._acquisition.facts or self._facts
             if lease is None:
                 return self._degraded()
             self._take(lease)
-            if self._held:  # since it was asked for
+            if self._pausing.held:  # since it was asked for
                 self._settle(Outcome.CANCELLED, sent=False)
                 continue
-            if not _may_answer(lease) or self._ask.keep_to not in (None, lease.endpoint):
+            if not _may_answer(lease):
                 self._settle(Outcome.CANCELLED, sent=False)
                 after = lease.ticket
                 continue
@@ -155,17 +161,6 @@ class _Call:
         if self._lease is not None:
             estimate = Usage.estimate(self._ask.request_for(self._lease.resources.endpoint), "".join(self._pieces))
             self._settle(Outcome.CANCELLED, tokens_used=estimate.total)
-
-    @property
-    def _held(self) -> bool:
-        return self._pause is not None and self._pause.held
-
-    async def _rest(self) -> None:
-        """While the run is paused nothing is asked of anybody, nothing is held, and the call's time stands still."""
-        if self._pause is not None and self._pause.held:
-            began = trio.current_time()
-            await self._pause.resumed()
-            self._acquisition.postpone(trio.current_time() - began)
 
     def _take(self, lease: Lease) -> None:
         self._holder.take(lease)
@@ -224,7 +219,7 @@ class _Call:
                     counted = counted or facts.counts
                     paid = budget.spend(timeout=timeout)
                     self._observer.retrying(facts, delay)
-                    await trio.sleep_until(now + delay)
+                    await self._pausing.sleep_until(now + delay)
             again = await self._again(lease)
             if not isinstance(again, Lease):
                 return after if again is None else again
@@ -233,13 +228,16 @@ class _Call:
     async def _again(self, lease: Lease) -> Lease | Ticket | None:
         """A lease for the next attempt, which is taken; else see `Acquisition.again`."""
         while True:
-            await self._rest()
-            again = await self._acquisition.again(lease)
+            await self._pausing.rest()
+            with self._pausing.unless_held() as waiting:
+                again = await self._acquisition.again(lease)
+            if waiting.cancelled_caught:
+                continue
             self._facts = self._acquisition.facts or self._facts
             if not isinstance(again, Lease):
                 return again
             self._take(again)
-            if not self._held:
+            if not self._pausing.held:
                 return again
             self._settle(None, sent=False)
 

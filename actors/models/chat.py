@@ -36,6 +36,11 @@ class ChatMessage:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
 
+    @property
+    def counted(self) -> str:
+        """What its tokens are estimated by."""
+        return self.content + "".join(call.name + call.arguments for call in self.tool_calls)
+
 
 @attrs.frozen
 class ChatRequest:
@@ -65,10 +70,7 @@ class ChatRequest:
     def prompt_tokens(self) -> int:
         """Tokens of the messages, estimated; calls of tools, and the tools offered, included."""
         offered = sum(PER_MESSAGE + estimate_tokens(tool.text) for tool in self.tools)
-        return offered + estimate_prompt(
-            message.content + "".join(call.name + call.arguments for call in message.tool_calls)
-            for message in self.messages
-        )
+        return offered + estimate_prompt(message.counted for message in self.messages)
 
 
 @attrs.frozen

@@ -19,6 +19,7 @@ import attrs
 import httpx2
 import trio
 
+from actors.models.bodies import cut_words
 from actors.models.chat import ChatMessage, ChatRequest, StreamLimits
 from actors.models.endpoint import Endpoint, is_loopback
 from actors.models.stream import stream_chat
@@ -97,6 +98,7 @@ def build_client(
             # A proxy from the environment cannot reach what listens on this machine's loopback address.
             trust_env=not is_loopback(endpoint.base_url),
             transport=transport,
+            event_hooks={"response": [cut_words]},
         ),
     )
 

@@ -23,7 +23,18 @@ import attrs
 
 from actors.models.fair_line import FairLine
 from actors.models.health import Health
-from actors.models.lease import Acquire, Busy, GateStatus, Hold, Lease, Moved, Queued, ReadStatus, Settle
+from actors.models.lease import (
+    Acquire,
+    Busy,
+    GateStatus,
+    Hold,
+    Lease,
+    Moved,
+    NotMeant,
+    Queued,
+    ReadStatus,
+    Settle,
+)
 from actors.models.limiter import Wait
 from actors.models.tokens import reservation
 from runtime import Actor, Ended, Refused, Restarted
@@ -182,6 +193,10 @@ class Gate(Actor):
     # --- the line
 
     def _queue(self, acquire: Acquire, reply: ReplyTo) -> None:
+        if acquire.only not in (None, self._resources.name) and acquire.ticket is not None:
+            self._ledger.settle(acquire.ticket, Outcome.CANCELLED, self.now())  # it may be a probe's
+            reply.answer(Refused(NotMeant(acquire.ticket)))
+            return
         # First of all it stands in the line: whatever happens from here on, `stopped` gives its ticket back.
         tokens = reservation(acquire.prompt_tokens, acquire.max_tokens, self._limiter.tokens_limit)
         waiter = _Waiter(acquire, acquire.ticket or self._ledger.force(), reply, self.now(), tokens)

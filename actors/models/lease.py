@@ -24,7 +24,7 @@ class Acquire(Call):
 
     Asked through a chain's address, which picks the endpoint and fills in `ticket`, and may answer `Exhausted` itself;
     a further attempt of the same call asks the gate directly, with the ticket of the first. The gate refuses with
-    `Busy` or `Moved`.
+    `Busy`, `Moved` or `NotMeant`.
 
     Attributes:
         holder: the actor whose end ends the lease.
@@ -37,6 +37,7 @@ class Acquire(Call):
         priority: who is more urgent is served before.
         patience: how long it may stand in the line of one gate, in seconds; after that it is refused with `Busy`.
         key: among the holder's calls, for `Queued`.
+        only: the one endpoint that may go on with what it has begun; every other gate refuses with `NotMeant`.
     """
 
     holder: Ref[Any]
@@ -49,6 +50,7 @@ class Acquire(Call):
     priority: Priority = Priority.MEDIUM
     patience: float = math.inf
     key: int = 0
+    only: str | None = None
 
 
 @attrs.frozen(eq=False)
@@ -130,6 +132,13 @@ class Busy:
 @attrs.frozen
 class Moved:
     """Refused: since the chain chose this endpoint it was opened or parked. Ask the chain again."""
+
+
+@attrs.frozen
+class NotMeant:
+    """Refused, at once: the call keeps to another endpoint. `ticket` (given back) as in `Busy`."""
+
+    ticket: Ticket
 
 
 @attrs.frozen

@@ -14,6 +14,8 @@ from actors.protocol.task_events import Priority
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trio import CancelScope
+
     from actors.models.endpoint import Endpoint
     from actors.models.failure import ErrorType, FailureFacts, FailureKind
 
@@ -101,6 +103,9 @@ class Pause(Protocol):
     @property
     def held(self) -> bool:
         """Whether none may be begun now."""
+
+    def interrupts(self, waiting: CancelScope | None) -> None:
+        """From now on this is to be cancelled as soon as none may be begun; None: the waiting is over."""
 
     async def resumed(self) -> None:
         """Returns when they may be again. Awaited in the call's task, which then holds no lease."""

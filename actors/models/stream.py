@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import httpx2
 import trio
 
 from actors.models.answer import Answer, chat_body
+from actors.models.bodies import let_go
 from actors.models.chat import ChatRequest, Completion, StreamLimits, Usage
 from actors.models.events import EventReader, EventTooLarge
 from actors.models.failure import (
@@ -34,8 +33,9 @@ from actors.models.responses import ResponsesAnswer, responses_body, responses_p
 from actors.models.ticks import Ticks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
+    import httpx2
     import openai
 
     from actors.models.events import ServerSentEvent
@@ -171,7 +171,7 @@ class _Attempt:
                     more = await gulps.more()
         finally:
             gulps.on = False
-            await _let_go(pieces, patience)
+            await let_go(pieces, patience)
 
     async def _hear(self, piece: bytes) -> None:
         """The next piece of the stream, up to the end of the answer."""
@@ -246,14 +246,3 @@ def _next(events: Iterator[ServerSentEvent]) -> ServerSentEvent | None:
         return next(events, None)
     except (EventTooLarge, UnicodeDecodeError) as exc:
         raise AnswerBroken("malformed", f"{type(exc).__name__}: {exc}") from None
-
-
-async def _let_go(pieces: AsyncIterator[bytes], patience: float) -> None:
-    """Reads the rest for so many seconds, and then ends the reading by cancelling it from within.
-
-    The client's reader is five generators deep, and closing the outermost leaves the others to the collector, with a
-    warning each. Cancelled, every one of them is left by an exception, and the innermost closes the connection.
-    """
-    with trio.move_on_after(patience), suppress(httpx2.HTTPError, httpx2.StreamError):
-        async for _ in pieces:
-            pass

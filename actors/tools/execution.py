@@ -3,7 +3,7 @@
 A thread cannot be stopped. One whose call is over (it took too long, or the attempt has ended) goes on by itself, keeps
 its place among the threads of tools, and what it gives is dropped and counted. So tools that hang can take all threads:
 who then finds none is told so, and so is the operator. A call that is over before a thread has begun with it is never
-begun.
+begun, and a file that is all but in its place is not put there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from actors.tools import outcome
@@ -73,10 +74,17 @@ class Execution:
             if self._over:
                 self._skipped = True
                 return None
-            return self._tool.call(self._values, self._context)
+            return self._tool.call(self._values, self._own())
         finally:
             with suppress(trio.RunFinishedError):  # nobody is left to count
                 token.run_sync_soon(self._thread_ended)
+
+    def _own(self) -> ToolContext:
+        """The context, of which nothing is written any more once the call is over."""
+        shelf = self._context.artifacts
+        if shelf is None:
+            return self._context
+        return attrs.evolve(self._context, artifacts=attrs.evolve(shelf, wanted=lambda: not self._over))
 
     def _leave(self) -> bool:
         """Nobody waits any more. Whether a thread had begun, which then goes on by itself."""

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from actors.tools.context import MemoryOfUsers
 
-MOST_READ: Final = 100_000
-"""Characters of a file that are read at once."""
+MOST_READ: Final = 20_000
+"""Characters of a file that are read at once: so many fit into the half of a prompt that results have in any case, as
+`calls.context_tokens` comes. Of a part that was shortened to fit, the model could not read on in the middle."""
 CHILD_TIMEOUT: Final = 600.0
 
 Words = Annotated[str, Meta(min_length=1, max_length=2_000)]

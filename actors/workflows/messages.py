@@ -19,14 +19,16 @@ from runtime import Ref
 
 @attrs.frozen
 class SteerAll:
-    """To the runs' supervisor: pause, or resume, every run. Answered with the number of runs that have recorded it."""
+    """To the runs' supervisor: suspend every run, or release those that are. Answered with the number of runs that have
+    recorded it."""
 
     order: Order
 
 
 @attrs.frozen
 class Steer:
-    """To a run: cancel, pause or resume it, or only the agent of that name; a `CommandError` if there is none.
+    """To a run: cancel, pause or resume it, or only the agent of that name; a `CommandError` if there is none. Or an
+    order to all runs, of an operator.
 
     Answered with the run's status as it was, when the order is committed.
 

@@ -3,12 +3,15 @@
 An order is committed before it is answered, so no crash undoes it; what it causes follows when the agents have come to
 the place where it takes effect. A pause of the run holds every step. One of an agent holds its steps only, and an agent
 may be resumed by itself while the run is paused.
+
+An operator's pause of all runs lies over that and changes nothing of it: only an operator lifts it, and then everything
+is as its owner has ordered it, before or meanwhile. What an owner has paused no operator resumes.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -20,16 +23,21 @@ if TYPE_CHECKING:
 
 
 class Order(StrEnum):
-    """What a person may ask of a run."""
+    """What a person may ask of a run; the last two, of all runs, are an operator's."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
     RESUME = "resume"
+    SUSPEND = "suspend"
+    RELEASE = "release"
+
+
+OPERATORS: Final = frozenset({Order.SUSPEND, Order.RELEASE})
 
 
 def held(record: RunRecord, step: StepRecord) -> bool:
     """Whether the step's agent is to make no further call for now."""
-    return record.paused if step.pause is None else step.pause
+    return record.suspended or (record.paused if step.pause is None else step.pause)
 
 
 def named(record: RunRecord, agent_name: str | None) -> list[StepRecord]:
@@ -39,6 +47,8 @@ def named(record: RunRecord, agent_name: str | None) -> list[StepRecord]:
 
 def ordered(record: RunRecord, order: Order, agent_name: str | None, cause: str | None) -> RunRecord:
     """The record after an order; `cause` is the id of the command that gave it."""
+    if order in OPERATORS:
+        return attrs.evolve(record, suspended=order is Order.SUSPEND)
     if agent_name is None:
         return _of_the_run(record, order, cause)
     for step in named(record, agent_name):
@@ -66,7 +76,7 @@ def _of_an_agent(record: RunRecord, step: StepRecord, order: Order, cause: str |
             return attrs.evolve(step, cancel=True)
         case Order.PAUSE:
             return attrs.evolve(step, pause=True)
-        case Order.RESUME:
+        case _:
             return attrs.evolve(step, pause=False if record.paused else None)
 
 

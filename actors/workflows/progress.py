@@ -27,10 +27,11 @@ ENDINGS: Final = {
 def ready(record: RunRecord) -> list[StepRecord]:
     """The steps to begin now: not begun, or to be begun again, and everything they wait for has ended.
 
-    While a run is paused none is begun, but of an agent that was resumed by itself. One whose agent was paused by
-    itself is begun, so that people see who is waited for, and then rests before its first call.
+    While a run is paused none is begun, but of an agent that was resumed by itself; while it is suspended, none at all.
+    One whose agent was paused by itself is begun, so that people see who is waited for, and then rests before its first
+    call.
     """
-    if record.cancelled or stopped_by(record) is not None:
+    if record.cancelled or record.suspended or stopped_by(record) is not None:
         return []
     ended = {step.name for step in record.steps if step.ended}
     return [
@@ -47,8 +48,13 @@ def at_rest(record: RunRecord) -> bool:
     if any(_moves(record, step) for step in record.everything):
         return False
     begins = ready(record)
-    paused = record.paused or bool(begins) or any(step.rests for step in record.everything)
+    paused = record.paused or record.suspended or bool(begins) or any(step.rests for step in record.everything)
     return paused and all(held(record, step) for step in begins)
+
+
+def resting(record: RunRecord) -> str:
+    """What is said of a run that has come to rest."""
+    return "Work is paused by the operator." if record.suspended else "Work is paused."
 
 
 def _moves(record: RunRecord, step: StepRecord) -> bool:

@@ -160,6 +160,7 @@ class RunRecord:
         on_restart: what becomes of it when it was cut: resume or fail.
         daemon: the daemon that last did something for it, by an id; empty while nothing was done.
         cancelled: somebody has asked for it to be cancelled; `paused`: to be paused.
+        suspended: an operator has asked for all runs to be paused, and not yet for them to go on.
         cause: of the last order that meant the whole run.
         ended_at: when it did, in seconds since 1970.
         approvals: every decision that was asked for, in order.
@@ -181,6 +182,7 @@ class RunRecord:
     daemon: str = ""
     cancelled: bool = False
     paused: bool = False
+    suspended: bool = False
     cause: Cause | None = None
     ended_at: float = 0.0
     approvals: tuple[Approval, ...] = ()

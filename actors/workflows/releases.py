@@ -106,10 +106,10 @@ class Releases:
             reply.answer(Refused(judged))
             return
         if judged is not None:  # it was taken before, and is perhaps still on its way to the disk
-            self._run.log.keep(lambda: _done(reply.answer(judged)))
+            self._run.log.keep(lambda: reply.answer(judged))
             return
         answer = approvals.answer_to(order.approval_id, order.decision)
-        self._run.log.decide(order, lambda: _done(reply.answer(answer)))
+        self._run.log.decide(order, lambda: reply.answer(answer))
 
     def remind(self, approval: Approval) -> None:
         """Have the time of this approval watched."""
@@ -143,7 +143,3 @@ class Releases:
             run.log.status(RunStatus.WAITING_FOR_APPROVAL, "An answer waits for a person to release it.")
         elif not waits and run.record.status == RunStatus.WAITING_FOR_APPROVAL:
             run.log.status(RunStatus.RUNNING, "Work goes on.")
-
-
-def _done(_result: object) -> None:
-    """For callbacks whose result says nothing."""

@@ -19,8 +19,7 @@ from actors.agents.step import AgentStep
 from actors.protocol.catalogue import Failure
 from actors.protocol.codes import ErrorType
 from actors.protocol.event_types import RUN_ENDS, AgentStatus, RunStatus
-from actors.storage.journal import GetState
-from actors.users.keys import RUNS, run_key
+from actors.users.keys import run_key
 from actors.users.messages import Later
 from actors.users.producer import Producer
 from actors.workflows import approvals, attempts, orders, progress, recovery
@@ -29,6 +28,7 @@ from actors.workflows.attempts import AttemptLimits
 from actors.workflows.child_agents import ChildAgents
 from actors.workflows.consolidation import Consolidation, told
 from actors.workflows.events import RunEvents, child_name
+from actors.workflows.keeping import ReadKept
 from actors.workflows.messages import (
     Answered,
     Decide,
@@ -46,7 +46,6 @@ from actors.workflows.messages import (
     Working,
     Wrote,
 )
-from actors.workflows.record import decode_record
 from actors.workflows.releases import Releases
 from actors.workflows.run_log import RunLog
 from actors.workflows.steering import Steering, of_an_ended_run
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from actors.agents.step import AgentServices
     from actors.durable.supervisor import TakeUp
     from actors.protocol.stamps import Stamps
+    from actors.workflows.keeping import Kept
     from actors.workflows.record import RunRecord, StepRecord
     from runtime import Ref, ReplyTo
 
@@ -175,29 +175,30 @@ class Run(Host):
     # --- beginning
 
     def _read(self) -> None:
-        query = GetState(RUNS, run_key(self._order.user, self._order.record_id))
+        query = ReadKept(run_key(self._order.user, self._order.record_id))
         self.request(self._services.journal, query, READ_WITHIN, tag=self._was_read)
 
     def _was_read(self, replied: Replied) -> None:
         if replied.error is not None:
             self.timer("read", READ_AGAIN, Later(self._read))
             return
-        record = None if replied.value is None else decode_record(replied.value)
-        if record is None or record.status in RUN_ENDS:
+        kept: Kept | None = replied.value
+        record = None if kept is None else kept.record()
+        if kept is None or record is None or record.status in RUN_ENDS:
             for order, reply in self._early:
                 reply.answer(of_an_ended_run(order, record, self._services.stamps.wall()))
             self.stop("nothing is left to do")
         else:
             agents = self._services.agents.agents
             record = progress.with_roles(record, {name: agent.role for name, agent in agents.items()})
-            self._take_up(record)
+            self._take_up(record, kept)
 
-    def _take_up(self, record: RunRecord) -> None:
+    def _take_up(self, record: RunRecord, kept: Kept) -> None:
         """Do with what the last incarnation has left what `recovery` says, then go on, or end."""
         services = self._services
         taken = recovery.take_up(record, daemon=services.daemon, given_up=self._order.close, limits=services.limits)
         record = attrs.evolve(record, daemon=services.daemon)
-        self._log = RunLog(record, self._events, self._producer, services.stamps)
+        self._log = RunLog(record, kept.answers, self._events, self._producer, services.stamps)
         for closing in taken.closings:
             self.log.close(closing.before, closing.after, closing.error_type)
             if closing.after.ended and not closing.after.parent and not taken.fails:
@@ -230,7 +231,7 @@ class Run(Host):
                 if self._consolidation.done():
                     self._finish(ended, progress.ending(self.record, ended) + told(self.record.conflicts))
             elif self.record.status != RunStatus.PAUSED and progress.at_rest(self.record):
-                self.log.status(RunStatus.PAUSED, "Work is paused.")
+                self.log.status(RunStatus.PAUSED, progress.resting(self.record))
             else:
                 self._releases.say()
         self._producer.push()

@@ -14,21 +14,23 @@ import msgspec
 from actors.durable.retention import note_end
 from actors.protocol.event_types import AgentStatus, RunStatus
 from actors.protocol.events import caused_by
-from actors.storage.interface import DeleteState, Effect, PutState
-from actors.users.keys import OPEN, RUNS, run_key
+from actors.storage.interface import DeleteState
+from actors.users.keys import OPEN, run_key
 from actors.workflows import approvals, attempts, orders, progress
 from actors.workflows.children import with_child
 from actors.workflows.events import message_id_of
+from actors.workflows.keeping import Keeping
 from actors.workflows.orders import Order
-from actors.workflows.record import OpenTool, encode_record
+from actors.workflows.record import OpenTool
 from actors.workflows.sweeping import ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from actors.protocol.codes import ErrorType
     from actors.protocol.events import Event
     from actors.protocol.stamps import Stamps
+    from actors.storage.interface import Effect
     from actors.users.producer import Producer
     from actors.workflows.events import RunEvents
     from actors.workflows.messages import Answered, Decide, Steer, UsedTool, UsingTool
@@ -47,13 +49,17 @@ class RunLog:
 
     Args:
         record: as it was read.
+        answers: those of it that are kept beside it, by step.
         events: makes the events.
         producer: takes them to the owner's context.
         stamps: of whose clock times are.
     """
 
-    def __init__(self, record: RunRecord, events: RunEvents, producer: Producer, stamps: Stamps) -> None:
+    def __init__(
+        self, record: RunRecord, answers: Mapping[str, str], events: RunEvents, producer: Producer, stamps: Stamps
+    ) -> None:
         self.record = record
+        self._keeping = Keeping(self.key, answers)
         self._events = events
         self._producer = producer
         self._stamps = stamps
@@ -92,19 +98,19 @@ class RunLog:
         self.record = attrs.evolve(self.record, ended_at=self._stamps.wall())
         self.status(status, sentence, DeleteState(OPEN, self.key), note_end(ENDED, self.key, self.record.ended_at))
 
-    def order(self, steer: Steer, committed: Callable[[str], None]) -> None:
+    def order(self, steer: Steer, committed: Callable[[str], object]) -> None:
         """An order that takes effect. `committed` is then called with the status that it found, which is its answer."""
         found = self.record.status
         self.record = orders.ordered(self.record, steer.order, steer.agent_name, steer.cause)
-        effects: tuple[Effect, ...] = (self._put(),)
+        effects = self._put()
         if steer.keep is not None:
             answer = msgspec.json.encode({"run_id": self.record.run_id, "status": found})
             effects = (*effects, attrs.evolve(steer.keep, reply=answer))
         self._producer.change(self._stamps.id(), effects, lambda: committed(found))
 
-    def keep(self, committed: Callable[[], None]) -> None:
+    def keep(self, committed: Callable[[], object]) -> None:
         """`committed` is called when the record as it stands is on the disk."""
-        self._producer.change(self._stamps.id(), (self._put(),), committed)
+        self._producer.change(self._stamps.id(), self._put(), committed)
 
     # --- of a step
 
@@ -160,10 +166,10 @@ class RunLog:
         self._say(self._events.approval_request(self.record, step, approval, answer.text))
         return approval
 
-    def decide(self, order: Decide, committed: Callable[[], None] | None = None) -> None:
+    def decide(self, order: Decide, committed: Callable[[], object] | None = None) -> None:
         """A decision that counts: recorded, and then to be carried out. `committed` is called when it is."""
         self.record = approvals.decided(self.record, order, self._stamps.wall())
-        effects = (self._put(), *(() if order.keep is None else (order.keep,)))
+        effects = (*self._put(), *(() if order.keep is None else (order.keep,)))
         self._producer.change(self._stamps.id(), effects, committed or _nobody)
 
     def carry_out(self, step: StepRecord, approval: Approval) -> StepRecord:
@@ -205,8 +211,8 @@ class RunLog:
         self.record = self.record.put(step)
         return step
 
-    def _put(self) -> PutState:
-        return PutState(RUNS, self.key, encode_record(self.record))
+    def _put(self) -> tuple[Effect, ...]:
+        return self._keeping.effects(self.record)
 
     def _say(self, event: Event, *effects: Effect, order: Order | None = None, step: StepRecord | None = None) -> None:
         """Have an event committed with the record as it now stands.
@@ -216,4 +222,4 @@ class RunLog:
         if order is not None:
             self.record, cause = orders.caused(self.record, order, step)
             event = event if cause is None else caused_by(event, cause)
-        self._producer.add(event, self._put(), *effects)
+        self._producer.add(event, *self._put(), *effects)

@@ -4,16 +4,18 @@ reaches back, with their files. See `actors.durable.supervisor`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from actors.durable.supervisor import DurableSupervisor, TakeUp
 from actors.users.keys import OPEN
+from actors.users.messages import Later
 from actors.workflows.messages import Steer, SteerAll
 from actors.workflows.run import Run, RunServices
 from actors.workflows.sweeping import ENDED, forget_run
-from runtime import Mailbox
+from runtime import Dead, Mailbox, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,18 +23,42 @@ if TYPE_CHECKING:
     from actors.artifacts.store import Artifacts
     from actors.storage.interface import Effect
     from actors.workflows.orders import Order
-    from runtime import Replied, ReplyTo
+    from runtime import Ref, Replied, ReplyTo
 
 STEER_WITHIN: Final = 30.0
+STEER_AGAIN: Final = 0.2
 
 
 @attrs.define(eq=False)
-class _Count:
-    """An order to all runs on its way: how many have not answered, and how many have recorded it."""
+class _Everybody:
+    """An order to all runs on its way: how many have not answered, and how many have recorded it.
 
+    A run whose actor is being started again is given the order again: none must slip through because of a crash.
+    """
+
+    supervisor: Runs
+    order: Order
     reply: ReplyTo
+    until: float
     waiting: int
     done: int = 0
+
+    def give(self, run: Ref[Any]) -> None:
+        left = max(STEER_AGAIN, self.until - self.supervisor.now())
+        self.supervisor.request(run, Steer(self.order), left, tag=partial(self._heard, run))
+
+    def _heard(self, run: Ref[Any], replied: Replied) -> None:
+        error = replied.error
+        if error is not None and not isinstance(error, Refused | Dead) and self.supervisor.now() < self.until:
+            self.supervisor.timer((self.order, run.path), STEER_AGAIN, Later(lambda: self.give(run)))
+            return
+        self.waiting -= 1
+        self.done += error is None
+        self.settle()
+
+    def settle(self) -> None:
+        if not self.waiting:
+            self.reply.answer(self.done)
 
 
 class Runs(DurableSupervisor):
@@ -50,7 +76,7 @@ class Runs(DurableSupervisor):
     child_mailbox = Mailbox(8192)
 
     def __init__(self, services: RunServices, keep: float, artifacts: Artifacts | None = None) -> None:
-        super().__init__(services.journal, services.stamps, keep, artifacts=artifacts)
+        super().__init__(services.journal, services.stamps, keep, artifacts=artifacts, log=services.agents.box.log)
         self._services = services
 
     def make(self, order: TakeUp) -> Run:
@@ -69,18 +95,10 @@ class Runs(DurableSupervisor):
     def _steer_all(self, order: Order) -> None:
         """Give every run the order, and answer when each has recorded it or cannot."""
         runs = self.children.values()
-        count = _Count(self.defer(), len(runs))
-
-        def steered(replied: Replied) -> None:
-            count.waiting -= 1
-            count.done += replied.error is None
-            if not count.waiting:
-                count.reply.answer(count.done)
-
+        everybody = _Everybody(self, order, self.defer(), self.now() + STEER_WITHIN, len(runs))
         for run in runs:
-            self.request(run, Steer(order), STEER_WITHIN, tag=steered)
-        if not runs:
-            count.reply.answer(0)
+            everybody.give(run)
+        everybody.settle()
 
     # --- forgetting
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runtime import ReplyTo
 
 CANCEL_WITHIN: Final = 5.0
+NOT_SUSPENDED: Final = Refused(CommandError(ErrorCode.CONFLICT, "No operator has paused this run."))
 
 
 class Steering:
@@ -40,7 +41,10 @@ class Steering:
         if run.ending or (steer.agent_name is not None and all(step.ended for step in named)):
             reply.answer(before.status)
             return
-        run.log.order(steer, lambda status: _done(reply.answer(status)))
+        if steer.order is Order.RELEASE and not before.suspended:
+            reply.answer(NOT_SUSPENDED)
+            return
+        run.log.order(steer, reply.answer)
         for step in named:
             if steer.order is Order.CANCEL:
                 self.stop_step(step.name, AgentStatus.CANCELLED)
@@ -110,7 +114,3 @@ def of_an_ended_run(order: Steer | Decide, record: RunRecord | None, now: float)
     if judged is None:
         judged = CommandError(ErrorCode.NOT_FOUND)
     return Refused(judged) if isinstance(judged, CommandError) else judged
-
-
-def _done(_result: object) -> None:
-    """For callbacks whose result says nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from actors.agents.history import total, with_own_ids, with_round
+from actors.agents.history import round_of, total, with_own_ids
 from actors.models.chat import ChatMessage, Usage
 from actors.models.tools import ToolCall
 from actors.tools.outcome import CANCELLED
@@ -21,7 +21,7 @@ def test_every_call_is_answered_right_behind_it_in_its_order(played: list[tuple[
     for text, names, left_out in played:
         calls = with_own_ids((ToolCall(name, "tool", "{}") for name in names), seen)
         said = {call.id: f"said {call.id}" for place, call in enumerate(calls) if place not in left_out}
-        messages = with_round(messages, text, calls, said)
+        messages = (*messages, *round_of(text, calls, said))
     wanted: list[str] = []
     every: list[str] = []
     for message in messages:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from actors.agents.definitions import AgentDefinition
 from actors.agents.prompts import EarlierStep, assemble, shorten
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from actors.models.chat import ChatMessage
@@ -165,7 +166,7 @@ TEXTS = st.text(alphabet=st.characters(codec="utf-8"), max_size=400) | st.sample
 STEPS = st.lists(st.tuples(st.sampled_from(["Analyst", "Architect"]), st.none() | TEXTS), max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(1.5), deadline=None)
 @given(brief=TEXTS, answers=STEPS, budget=st.integers(-5, 9000))
 def test_the_budget_holds_and_nothing_is_lost_silently(brief: str, answers: list[tuple[str, str | None]], budget: int):
     earlier = [step(f"s{n}", role, text, "of a reason") for n, (role, text) in enumerate(answers)]

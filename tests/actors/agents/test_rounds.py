@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from actors.agents.conversation import Conversation
 from actors.agents.rounds import NoEnd, Rounds
 from actors.models.chat import ChatMessage, Usage
 from actors.models.model_call import CallResult, ModelCall
@@ -86,10 +87,14 @@ class Hand:
         self.written.append("|")
 
 
+def talk() -> Conversation:
+    return Conversation(lambda _: QUESTION.messages, 16_000, ())
+
+
 async def play(hand: Hand, rounds: int = 16, counts: ToolCounts | None = None) -> CallResult:
     tools = {"echo": tool_from(echo)}
     box = ToolBox(tools, rounds=rounds, counts=counts or ToolCounts())
-    return await Rounds(hand, tools, box).answer(QUESTION)
+    return await Rounds(hand, tools, box).answer(QUESTION, talk())
 
 
 async def test_calls_are_carried_out_in_the_models_order_and_a_pause_is_looked_for_before_each() -> None:
@@ -146,7 +151,7 @@ async def test_a_tool_that_takes_too_long_is_told_to_the_model_and_to_people() -
 
 async def test_without_tools_nothing_changes() -> None:
     hand = Hand([result("Text.")])
-    assert await Rounds(hand, {}, ToolBox()).answer(QUESTION) == result("Text.")
+    assert await Rounds(hand, {}, ToolBox()).answer(QUESTION, talk()) == result("Text.")
     assert hand.asked == [QUESTION]
     await trio.lowlevel.checkpoint()
 

@@ -41,6 +41,7 @@ from actors.workflows.messages import (
 )
 from actors.workflows.record import StepRecord, new_record
 from runtime import Actor, ChildStarted, Crash, Crashed, Host, Mailbox, Reason, Refused, Restarted, Spec, open_system
+from tests.support.examples import examples
 from tests.support.users_system import settle, virtual
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def test_the_first_piece_goes_at_once_and_the_next_ones_together(monkeypatch: An
     virtual(main)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(0.6), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.text(max_size=4), st.sampled_from([0.0, 0.0, 0.005, 0.05])), min_size=1, max_size=30),
     st.integers(1, 3),
@@ -344,6 +345,28 @@ class TestResting:
                 await trio.sleep(5)
                 assert stage.told(Answered)[0].text == "Tea is"
                 assert stage.told(Held) == []
+
+        virtual(main)
+
+    def test_one_that_only_waits_for_its_call_rests_at_once(self, monkeypatch: Any) -> None:
+        async def play(observer: Any) -> CallResult:
+            with trio.CancelScope() as waiting:
+                observer.interrupts(waiting)
+                await trio.sleep_forever()
+            observer.interrupts(None)
+            await observer.resumed()
+            return await writes(observer, "Tea")
+
+        async def main() -> None:
+            async with stage_for(play, monkeypatch) as stage:
+                await trio.sleep(0.5)
+                stage.system.ref("/agent").tell(Hold(1))
+                await settle()
+                assert stage.heard[-1] == (trio.current_time(), Held("analysis", 1, 1))
+                stage.system.ref("/agent").tell(GoOn())
+                await trio.sleep(5)
+                assert len(stage.told(Thinking)) == 2
+                assert stage.told(Answered)[0].text == "Tea"
 
         virtual(main)
 

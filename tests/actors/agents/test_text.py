@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from actors.agents.text import COALESCE, Flush, Text
+from tests.support.examples import examples
 
 
 class Bench:
@@ -110,7 +111,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(2), deadline=None)
 @given(st.lists(STEPS, max_size=40))
 def test_whatever_happens_all_of_it_is_told_in_the_end_and_not_too_often(steps: list[Any]) -> None:
     bench = Bench()

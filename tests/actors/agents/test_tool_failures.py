@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from actors.agents.conversation import Conversation
 from actors.agents.rounds import Rounds
 from actors.models.chat import ChatMessage
 from actors.models.model_call import CallResult, ModelCall
@@ -81,7 +82,7 @@ async def test_a_failure_is_typed_for_the_model_and_worded_for_people(
     hand = Hand(ToolCall("c", name, arguments), error)
     tools = {"double": tool_from(double, name="double", timeout=2.0)}
     question = ModelCall(("lead",), (ChatMessage("user", "u"),), "ada", "r1", {})
-    await Rounds(hand, tools, ToolBox()).answer(question)
+    await Rounds(hand, tools, ToolBox()).answer(question, Conversation(lambda _: question.messages, 16_000, ()))
     [used] = hand.used
     assert used.error == CATALOGUE[failure].sentence
     told = json.loads(hand.asked[1].messages[-1].content)["error"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.artifacts.names import BadName, checked, folder_of
-from actors.artifacts.store import ArtifactMissing, ArtifactRefused, Artifacts, conflicts
+from actors.artifacts.store import ArtifactMissing, ArtifactRefused, Artifacts, NotWanted, conflicts
 
 RUN = "0001"
 
@@ -159,3 +159,11 @@ def test_a_long_user_name_has_its_own_folder(store: Artifacts) -> None:
     for user in ["🎭" * 64, "🎭" * 63 + "🎬"]:
         store.write(user, RUN, "design", "plan.md", user.encode())
         assert store.read(user, RUN, ["design"], "plan.md") == user.encode()
+
+
+def test_what_nobody_waits_for_any_more_is_not_put_in_its_place(store: Artifacts) -> None:
+    store.write("ada", RUN, "design", "plan.md", b"by the attempt after it")
+    with pytest.raises(NotWanted):
+        store.write("ada", RUN, "design", "plan.md", b"too late", wanted=lambda: False)
+    assert store.read("ada", RUN, ["design"], "plan.md") == b"by the attempt after it"
+    assert [path.name for path in folder_of(store.root, "ada", RUN, "design").iterdir()] == ["plan.md"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -13,8 +15,6 @@ from actors.users.keys import run_key
 from tests.support.tasks_system import FILE, TasksSystem, tasks_system
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 WITHIN = 20.0
@@ -24,9 +24,28 @@ def test_the_files_of_these_records_go_and_no_others(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
     for user, record in (("a/b", "r1"), ("a/b", "r2"), ("a", "r1")):
         artifacts.write(user, record, "step", "x.md", b"x")
-    remove_artifacts(artifacts, [run_key("a/b", "r1"), run_key("nobody", "r9")])
+    assert remove_artifacts(artifacts, [run_key("a/b", "r1"), run_key("nobody", "r9")]) == {}
     assert artifacts.listing("a/b", "r1") == []
     assert len(artifacts.listing("a/b", "r2")) == len(artifacts.listing("a", "r1")) == 1
+
+
+def test_a_file_that_the_disk_does_not_let_go_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = Artifacts(tmp_path)
+    for record in ("r1", "r2", "r3"):
+        artifacts.write("ada", record, "step", "x.md", b"x")
+    unlink = Path.unlink
+
+    def stuck(path: Path, *, missing_ok: bool = False) -> None:
+        if "=r1" in path.parts:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", stuck)
+    left = remove_artifacts(artifacts, [run_key("ada", record) for record in ("r1", "r2", "r3")])
+    assert {key: error.strerror for key, error in left.items()} == {run_key("ada", "r1"): "Permission denied"}
+    assert [len(artifacts.listing("ada", record)) for record in ("r1", "r2", "r3")] == [1, 0, 0]
 
 
 async def forgotten(here: TasksSystem, task_id: str) -> None:
@@ -41,11 +60,9 @@ async def test_the_files_of_a_task_go_before_its_record(tmp_path: Path, monkeypa
     removed: list[tuple[list[str], bool]] = []
     troubles = [OSError(5, "the disk")]
 
-    def remove(store: Artifacts, keys: list[str]) -> None:
+    def remove(store: Artifacts, keys: list[str]) -> dict[str, OSError]:
         removed.append((keys, (tmp_path / "=ada" / f"={keys[0].rpartition('/')[2]}").exists()))
-        if troubles:
-            raise troubles.pop()
-        remove_artifacts(store, keys)
+        return {keys[0]: troubles.pop()} if troubles else remove_artifacts(store, keys)
 
     monkeypatch.setattr(supervisor, "remove_artifacts", remove)
     async with tasks_system(monkeypatch, keep=0.1, artifacts=artifacts) as here:

@@ -290,7 +290,7 @@ TestBoards.settings = settings(max_examples=examples(0.5), stateful_step_count=6
     st.integers(1, 4),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(2), deadline=None)
 def test_nobody_starves_within_a_priority_and_no_agent_has_more_than_it_may(
     work: list[tuple[int, int]], slots: int, random: object
 ) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import trio
 
+from actors.coordination.record import TASKS
 from actors.coordination.roster import Worker, agent_id_of
 from actors.protocol.catalogue import CATALOGUE, Failure
+from actors.storage.interface import PutState
+from actors.storage.journal import Append
 from tests.support.tasks_system import TasksSystem, refused, run
 from tests.support.users_system import settle
 
@@ -72,6 +75,35 @@ def test_progress_is_told_once_a_second_and_the_last_is_not_lost(monkeypatch: py
         assert 4 <= len(told) <= 8
         await digger.update(task_id, 1, "completed")
         await here.ended(task_id)
+
+    run(test, monkeypatch)
+
+
+def test_how_far_it_is_does_not_write_the_task_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    made = Append.__init__
+
+    def counted(self: Append, records: Any) -> None:
+        effects = [effect for record in records for effect in record.effects if isinstance(effect, PutState)]
+        written.extend(len(effect.value) for effect in effects if effect.space == TASKS)
+        made(self, records)
+
+    monkeypatch.setattr(Append, "__init__", counted)
+
+    async def test(here: TasksSystem) -> None:
+        digger = await here.digger()
+        await digger.register()
+        task_id = await here.under_way(parameters={"map": "x" * 100_000})
+        before = len(written)
+        for number in range(20):
+            await digger.update(task_id, 1, "running", f"{number} shovels")
+            await trio.sleep(2)
+        assert written[before:] == []
+        assert [f["content"] for f in here.log()][-1] == "19 shovels"
+        await digger.update(task_id, 1, "completed", "Out.", result={"earth": 1})
+        record = await here.ended(task_id)
+        assert (record.result, record.sentence) == ({"earth": 1}, "Out.")
+        assert len(written[before:]) <= 2, "what was reported, and the end"
 
     run(test, monkeypatch)
 

@@ -14,7 +14,7 @@ from actors.agents.definitions import AgentDefinition
 from actors.engines.asking import Reply
 from actors.engines.graph import Defaults
 from actors.engines.memory import Recalled
-from actors.engines.parallel import Crew, GraphLimits, ParallelMind
+from actors.engines.parallel import FIRST_PAUSE, Crew, GraphLimits, ParallelMind
 from actors.engines.strategy import Desk, Outcome, Unavailable, together
 from actors.engines.workers import AgentWorker, Assignment, SearchWorker, WorkEnd
 from actors.protocol.catalogue import Failure
@@ -123,6 +123,37 @@ async def test_never_more_at_work_than_there_are_workers(autojump_clock: Any) ->
             nursery.start_soon(do, one)
     assert hands.most == 3
     assert len(hands.began) == 20
+
+
+async def test_a_large_graph_of_one_user_does_not_hold_up_the_others(autojump_clock: Any) -> None:
+    hands = Hands({f"item-{number}": [60.0] for number in range(1, 41)})
+    hands.plays["quick"] = [1.0]
+    strategy = mind(hands, workers=20)
+    async with bench() as do, trio.open_nursery() as nursery:
+
+        async def flood(start: Any) -> Outcome:
+            return await strategy.run(execute(items=["x"] * 40), Desk(start, lambda *_: None))
+
+        async def other(start: Any) -> Outcome:
+            ask = attrs.evolve(execute(tasks=[task("quick")]), user="bob")
+            return await strategy.run(ask, Desk(start, lambda *_: None))
+
+        nursery.start_soon(do, flood)
+        await trio.sleep(1)
+        began = trio.current_time()
+        await do(other)
+        assert trio.current_time() - began == 1.0
+    assert hands.most == 19
+
+
+async def test_a_worker_rests_for_nobody(autojump_clock: Any) -> None:
+    """Between two tries of one task another has its place."""
+    names = [f"bad-{number}" for number in range(5)]
+    hands = Hands({name: [Failure.UNREACHABLE] for name in names})
+    outcome = await run(mind(hands, workers=1), execute(tasks=[task(name, retries=1) for name in names]))
+    assert set(statuses(outcome).values()) == {"failed"}
+    assert len(hands.began) == 10
+    assert hands.began[-1][1] - hands.began[0][1] <= FIRST_PAUSE
 
 
 async def test_what_fails_is_tried_again_and_then_fails_alone(autojump_clock: Any) -> None:

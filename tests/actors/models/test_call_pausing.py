@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -26,6 +27,7 @@ class Rest:
     """A pause that a test begins and ends. `rests`: the call waits; `seconds`: so long it did."""
 
     held: bool = False
+    waiting: trio.CancelScope | None = None
     rests: trio.Event = attrs.field(factory=trio.Event)
     goes_on: trio.Event = attrs.field(factory=trio.Event)
     seconds: float = 0.0
@@ -35,6 +37,14 @@ class Rest:
         self.rests.set()
         await self.goes_on.wait()
         self.seconds += trio.current_time() - began
+
+    def interrupts(self, waiting: trio.CancelScope | None) -> None:
+        self.waiting = waiting
+
+    def begin(self) -> None:
+        self.held = True
+        if self.waiting is not None:
+            self.waiting.cancel()
 
     def end(self) -> None:
         self.held = False
@@ -48,15 +58,15 @@ class Hears(Heard):
     def __init__(self, rest: Rest, kind: str) -> None:
         super().__init__()
         self._rest = rest
-        self._kind = kind
+        self.kind = kind
 
     def retrying(self, facts: Any, delay: float) -> None:
         super().retrying(facts, delay)
-        self._rest.held |= self._kind == "retrying"
+        self._rest.held |= self.kind == "retrying"
 
     def text(self, piece: str) -> None:
         super().text(piece)
-        self._rest.held |= self._kind == "text"
+        self._rest.held |= self.kind == "text"
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -140,7 +150,7 @@ async def test_a_lease_that_comes_when_the_call_is_paused_is_given_back(provider
     async with models_system(plan(url, in_flight=1)) as site, trio.open_nursery() as nursery:
 
         async def other() -> None:
-            limits = attrs.evolve(QUICK, idle=0.4)
+            limits = attrs.evolve(QUICK, idle=2.0)  # longer than any pause between two attempts
             await site.ended("lead", "understudy", observer=ahead, limits=limits)
 
         async def mine() -> None:
@@ -183,3 +193,67 @@ async def test_what_streams_goes_on_to_its_end(provider: Any) -> None:
         result = await site.call("lead", "understudy", observer=heard, pause=rest)
         assert (result.text, result.partial) == ("".join(heard.pieces), False)
         assert (rest.held, rest.rests.is_set()) == (True, False)
+
+
+@pytest.mark.parametrize("attempts_before", [0, 1])
+async def test_one_who_stands_in_the_line_rests_at_once_and_leaves_it(provider: Any, attempts_before: int) -> None:
+    simulation, url = provider
+    rest, ahead = Rest(), Heard()
+    heard = Hears(rest, "retrying" if attempts_before else "")
+    results: list[CallResult] = []
+    async with models_system(plan(url, in_flight=1)) as site, trio.open_nursery() as nursery:
+
+        async def mine() -> None:
+            results.append(await site.call("lead", "understudy", observer=heard, pause=rest))
+
+        with trio.fail_after(20):
+            if attempts_before:
+                simulation.tell(fails(requests=1))
+                nursery.start_soon(mine)
+                await rest.rests.wait()
+                heard.kind = ""
+            simulation.tell(fails(fault="stall", after_tokens=2, requests=1))
+            limits = attrs.evolve(QUICK, idle=2.0)
+            nursery.start_soon(partial(site.ended, "lead", "understudy", observer=ahead, limits=limits))
+            await ahead.first_text.wait()
+            if attempts_before:
+                rest.end()
+            else:
+                nursery.start_soon(mine)
+            await until(lambda: site.gate("lead").target.actor.inspect()["waiting"] == 1)
+            rest.begin()
+            await rest.rests.wait()
+            assert (await site.status("lead")).waiting == 0
+            assert (await site.status("lead")).limiter.in_flight == 1, "the other's is under way all the time"
+            rest.end()
+            await until(lambda: bool(results))
+        assert results[0].text
+        assert len(results[0].attempts) == 1 + attempts_before
+
+
+async def test_one_between_two_attempts_rests_at_once_and_still_obeys_retry_after(
+    provider: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.models.call.retry_delay", lambda *_: 1.0)
+    simulation, url = provider
+    simulation.tell(fails(requests=1))
+    rest, heard = Rest(), Heard()
+    results: list[CallResult] = []
+    async with models_system(plan(url)) as site, trio.open_nursery() as nursery:
+
+        async def mine() -> None:
+            results.append(await site.call("lead", "understudy", observer=heard, pause=rest))
+
+        with trio.fail_after(20):
+            nursery.start_soon(mine)
+            await heard.waiting.wait()
+            failed = trio.current_time()
+            await until(lambda: rest.waiting is not None)
+            rest.begin()
+            await rest.rests.wait()
+            assert simulation.counts("lead").total == 1
+            rest.end()
+            await until(lambda: bool(results))
+        assert trio.current_time() - failed >= 1.0
+        assert [each.kind for each in results[0].attempts] == ["server_error", None]
+    assert rest.waiting is None

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from actors.models.gulps import PAUSE, TRICKLE, Gulps, next_gulp, whole_chunks
 from actors.models.ticks import CROWD, EVERY, Ticks
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -211,7 +212,7 @@ def test_whatever_comes_however_cut_comes_out_as_it_was():
     """The reads give whole chunks, or so many bytes; the first bytes came with the head, unseen."""
     went_past: list[int] = []
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=examples(2), deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.lists(st.tuples(CONTENTS, FORMS), min_size=1, max_size=12),
         st.lists(CUTS, min_size=1, max_size=20),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 import attrs
 import pytest
+import trio
 
 from actors.models.chat import ChatMessage, Tool, ToolCall
 from actors.models.endpoint import Endpoint
 from actors.models.model_call import ModelCall
 from actors.models.plan import ModelsPlan
 from actors.models.tools import with_ids
+from supervisors import Policy
 from tests.support import models_system as support
-from tests.support.models_system import NEVER, ONCE, fails, models_system
+from tests.support.models_system import NEVER, ONCE, Heard, fails, models_system
 
 LOOK = Tool("look", "Looks.", {"type": "object", "properties": {"at": {"type": "string"}}})
 ASKED = ChatMessage("user", 'Find it.\ncall-tool: look {"at": "the sea"}\ncall-tool: look')
@@ -102,3 +105,53 @@ async def test_no_other_endpoint_goes_on_with_what_one_has_begun(provider: Any, 
         asking(monkeypatch, ModelCall((), (ASKED,), "u1", "r1", keep_to="understudy"))
         result = await site.call(*chain)
         assert (result.target, simulation.counts("lead").total) == ("understudy", 1)
+
+
+async def test_who_keeps_to_an_understudy_stands_in_no_other_line(provider: Any, monkeypatch: pytest.MonkeyPatch):
+    """The lead is busy all the time, and well; and what it is asked for is its own."""
+    simulation, url = provider
+    chain, ahead = ("lead", "understudy"), Heard()
+    lead, spare = (Endpoint(name, url, "sk-test-key", name) for name in chain)
+    busy = ModelsPlan((attrs.evolve(lead, in_flight=1), spare), (chain,), NEVER)
+    async with models_system(busy) as site, trio.open_nursery() as nursery:
+        simulation.tell(fails("lead", fault="stall", after_tokens=2))
+        nursery.start_soon(partial(site.ended, *chain, observer=ahead))
+        await ahead.first_text.wait()
+        asking(monkeypatch, ModelCall((), (ASKED,), "u1", "r1", keep_to="understudy"))
+        result = await site.call(*chain)
+        assert (result.target, result.degraded) == ("understudy", False)
+        status = await site.status("lead")
+        assert (status.limiter.in_flight, status.traffic.turned_away, status.waiting) == (1, 0, 0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_keeps_to_one_takes_no_probe_of_another(provider: Any, monkeypatch: pytest.MonkeyPatch):
+    simulation, url = provider
+    chain = ("lead", "understudy")
+    endpoints = tuple(Endpoint(name, url, "sk-test-key", name) for name in chain)
+    soon = ModelsPlan(endpoints, (chain,), Policy(failures=1, open_first=0.05, open_cap=0.05, probe_within=60))
+    async with models_system(soon) as site:
+        simulation.tell(fails("lead", requests=1))
+        assert (await site.call(*chain, limits=ONCE)).target == "understudy"
+        with trio.fail_after(20):
+            while (await site.status("lead")).open_for:
+                await trio.sleep(0.01)
+        asking(monkeypatch, ModelCall((), (ASKED,), "u1", "r1", keep_to="understudy"))
+        assert (await site.call(*chain)).target == "understudy"
+        assert simulation.counts("lead").total == 1
+        assert (await site.status("lead")).state == "open"
+        monkeypatch.undo()
+        assert (await site.call(*chain)).target == "lead", "the probe is left for who may use it"
+
+
+async def test_who_keeps_to_one_that_is_parked_does_not_wait_for_it(provider: Any, monkeypatch: pytest.MonkeyPatch):
+    simulation, url = provider
+    chain = ("lead", "understudy")
+    async with models_system(plan(url, chain=chain)) as site:
+        simulation.tell(fails("lead", status=429, retry_after=20, requests=1))
+        assert (await site.call(*chain, limits=ONCE)).target == "understudy"
+        heard = Heard()
+        asking(monkeypatch, ModelCall((), (ASKED,), "u1", "r1", keep_to="lead"))
+        assert (await site.call(*chain, observer=heard)).degraded
+        assert [event[0] for event in heard.events] == ["fell_over"]
+        assert simulation.counts("understudy").total == 1

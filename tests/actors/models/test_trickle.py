@@ -307,7 +307,7 @@ async def test_cancelled_it_is_closed_upstream(connect: Any, ask: Any, past: lis
 
             await stream_chat(client, ask(), PATIENT, stop)
         assert scope.cancelled_caught
-        with trio.fail_after(5):
+        with trio.fail_after(10):
             while provider.open:
                 await trio.sleep(0.005)
     assert past

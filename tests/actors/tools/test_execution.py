@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 import trio
 import trio.testing
 
+from actors.artifacts.shelf import Shelf
+from actors.artifacts.store import Artifacts
 from actors.protocol.catalogue import Failure
 from actors.tools.context import ToolContext, ToolProblem
 from actors.tools.definitions import ToolDefinition, tool_from
 from actors.tools.execution import Execution
 from actors.tools.toolbox import ToolBox
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONTEXT = ToolContext("ada", "r1", "step", 1, "c1")
 WITHIN = 10.0
@@ -137,6 +142,35 @@ async def test_a_thread_that_ends_in_the_same_moment_as_its_time_is_not_left() -
     await trio.testing.wait_all_tasks_blocked()
     execution.overdue()
     assert (box.counts.threads_left, dict(box.counts.late), lines.lines) == (0, {}, [])
+
+
+@pytest.mark.parametrize("over", [False, True])
+async def test_what_a_thread_writes_when_its_call_is_over_is_not_put_in_its_place(over: bool, tmp_path: Path) -> None:
+    go_on, begun, done = threading.Event(), trio.Event(), trio.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def write(context: ToolContext) -> str:
+        """Write a file."""
+        token.run_sync_soon(begun.set)
+        go_on.wait(WITHIN)
+        try:
+            return context.shelf.write("plan.md", b"plan").name
+        finally:
+            token.run_sync_soon(done.set)
+
+    shelf = Shelf(Artifacts(tmp_path), "ada", "r1", "step")
+    tool = tool_from(write, timeout=0.5)
+    execution = Execution(tool, {}, attrs.evolve(CONTEXT, artifacts=shelf), box_of(tool, Lines()))
+    with trio.fail_after(WITHIN):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(execution.run)
+            await begun.wait()
+            if over:
+                execution.overdue()
+                nursery.cancel_scope.cancel()
+            go_on.set()
+        await done.wait()
+    assert [found.name for found in shelf.listing()] == ([] if over else ["plan.md"])
 
 
 async def test_a_coroutine_is_cancelled() -> None:

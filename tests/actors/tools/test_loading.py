@@ -130,8 +130,12 @@ def test_an_entry_point_is_a_tool_by_its_name_and_imported_only_when_it_is_named
             "line 2: agents.tester.max_concurrent_tasks is 0; allowed: a whole number from 1 to 100000",
         ),
         (
-            '[agents.tester]\ncapabilities = ["a b"]',
-            'line 2: agents.tester.capabilities#1 is "a b"; allowed: a name of letters, digits, - and _',
+            '[agents.tester]\ncapabilities = ["a b", " "]',
+            'line 2: agents.tester.capabilities#2 is " "; allowed: a text of 1 to 100 characters',
+        ),
+        (
+            f"[agents.tester]\ncapabilities = {[str(number) for number in range(51)]}",
+            "line 2: agents.tester.capabilities has 51 texts; allowed: at most 50",
         ),
     ],
 )

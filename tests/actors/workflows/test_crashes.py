@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from actors.workflows.definitions import StepDefinition
 from supervisors import Intensity
+from tests.support.examples import examples
 from tests.support.runs_system import RunsSystem, runs_system, workflow
 from tests.support.users_system import virtual
 
@@ -86,7 +87,7 @@ def test_a_crash_at_every_tenth_of_a_second_of_a_slow_journal(victim: str, monke
     virtual(main)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(0.6), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(

@@ -1,4 +1,4 @@
-"""Pausing and resuming a run, and all of them: what is asked of models meanwhile, and what is said."""
+"""Pausing and resuming a run: what is asked of models meanwhile, and what is said."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 import trio
 
-from actors.users.messages import Locate
-from actors.workflows.messages import Held, SteerAll
-from actors.workflows.orders import Order
+from actors.workflows.messages import Held
 from tests.support.runs_system import TWO_CALLS, runs_system
-from tests.support.users_system import settle, virtual
+from tests.support.users_system import virtual
 
 
 class TestARun:
@@ -150,27 +148,5 @@ class TestARun:
                 await here.resume(run_id)
                 assert await here.ended(run_id) == "completed"
                 assert "analysis.2 completed" in here.story()
-
-        virtual(main)
-
-
-class TestAll:
-    def test_every_run_is_paused_and_resumed(self, monkeypatch: Any) -> None:
-        async def main() -> None:
-            async with runs_system(monkeypatch, plays={("analysis", 1): ["think", "wait 5", "answer"]}) as here:
-                runs = here.base.system.ref("/runs")
-                assert await runs.ask(SteerAll(Order.PAUSE), 5) == 0
-                first = await here.start()
-                await here.base.users.ask(Locate("bob"), 5)
-                await settle()
-                fields = {"id": "c2", "type": "start_run", "content": "Another shop, for bob"}
-                await here.base.handle(fields, user="bob")
-                await trio.sleep(1)
-                assert await runs.ask(SteerAll(Order.PAUSE), 5) == 2
-                await trio.sleep(600)
-                assert here.story()[-1] == "paused 1"
-                assert {step for step, _ in here.script.calls} == {"analysis"}
-                assert await runs.ask(SteerAll(Order.RESUME), 5) == 2
-                assert await here.ended(first) == "completed"
 
         virtual(main)

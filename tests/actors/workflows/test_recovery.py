@@ -223,7 +223,7 @@ def changed(record: RunRecord, change: Any, pick: int) -> RunRecord:
     return attrs.evolve(record, status=RunStatus.PAUSED.value) if progress.at_rest(record) else record
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(
     st.lists(st.tuples(st.one_of(*records()), st.integers(0, 5)), max_size=25),
     st.sampled_from(["resume", "fail"]),
