@@ -22,6 +22,9 @@ import trio
 
 from actors.gateway.http import http_config
 from actors.gateway.messages import Drain
+from actors.operations.alarms import Alarms
+from actors.operations.alerts import Alerts
+from actors.operations.channels import Channels
 from actors.operations.counters import DaemonCounters
 from actors.operations.metrics import open_metrics
 from actors.operations.reports import ReportLog
@@ -33,12 +36,13 @@ from runtime import ActorError, System, SystemFailed, watch_loop
 from understudy.engines import engine_timeout
 from understudy.http import build_app
 from understudy.http.sources import Phase, Sources
+from understudy.http.waiting import HeldOpen
 from understudy.logs import scrub_text
 from understudy.readiness import REQUIRED, Readiness
-from understudy.tree import Parts, artifacts, daemon_tree, models_plan
+from understudy.tree import SURVEY, Parts, artifacts, daemon_tree, models_plan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -64,12 +68,17 @@ class Daemon:
         system: its actors.
         addresses: where it listens, as URLs.
         counters: what it has counted.
-        phase: starting, running or draining.
+        phase: starting, running or draining. Who is called in `leaving` hears of the last.
         ended: set when the tree has ended.
     """
 
     def __init__(
-        self, settings: Settings, system: System, counters: DaemonCounters, addresses: tuple[str, ...]
+        self,
+        settings: Settings,
+        system: System,
+        counters: DaemonCounters,
+        addresses: tuple[str, ...],
+        leaving: Sequence[Callable[[], None]],
     ) -> None:
         self.settings = settings
         self.system = system
@@ -77,6 +86,7 @@ class Daemon:
         self.addresses = addresses
         self.phase: Phase = "starting"
         self.ended = trio.Event()
+        self._leaving = leaving
         self._asked = trio.Event()
         self._why = ""
 
@@ -102,6 +112,8 @@ class Daemon:
         """
         end = trio.current_time() + within
         self.phase = "draining"
+        for tell in self._leaving:
+            tell()
         try:
             connections = self.settings.connections
             over = within * connections.goodbye_part
@@ -155,15 +167,18 @@ async def open_daemon(
             raise StartRefused(str(error)) from error
         listeners = await _listen(settings.server.host, settings.server.port)
         counters = DaemonCounters()
-        report_log = ReportLog(log, counters)
+        stamps = Stamps(random.Random(rng.getrandbits(256)), wall)
+        held_open = HeldOpen()
+        alerts = Alerts(stamps, lambda alert: Channels(system, stamps).system_alerts(alert))
+        alarms = Alarms(alerts, counters)
+        report_log = ReportLog(log, counters, alarms)
         stack.callback(report_log.close)
         system = System(report=report_log, rng=rng, on_overdue=on_overdue)
         addresses = tuple(f"http://{_authority(listener)}" for listener in listeners)
-        daemon = Daemon(settings, system, counters, addresses)
-        stamps = Stamps(random.Random(rng.getrandbits(256)), wall)
+        daemon = Daemon(settings, system, counters, addresses, [alarms.draining, held_open.end])
         epochs = random.Random(rng.getrandbits(256))
         metrics = stack.enter_context(open_metrics(system, counters, lost_lines))
-        readiness = Readiness(system, models_plan(settings))
+        readiness = Readiness(system, models_plan(settings), SURVEY)
         sources = Sources(
             system=system,
             version=version("understudy"),
@@ -178,6 +193,8 @@ async def open_daemon(
             workflows=settings.workflows,
             rate_limits=readiness.rate_limits,
             drain=daemon.ask_to_stop,
+            held_open=held_open,
+            come_back=partial(rng.uniform, 0.0, settings.connections.come_back),
             engine_timeout=partial(engine_timeout, settings),
             artifacts=artifacts(settings),
             scrub=partial(scrub_text, secrets=[m.api_key for m in settings.models.values() if m.api_key]),
@@ -191,7 +208,10 @@ async def open_daemon(
             stamps=stamps,
             counters=counters,
             log=log,
+            storage=report_log.storage,
             silent=report_log.silent_failure,
+            isolation=alarms.isolation,
+            open_alerts=lambda: [Channels(system, stamps).alert(alert) for alert in alerts.open],
         )
         try:
             async with trio.open_nursery() as nursery:

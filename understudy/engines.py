@@ -174,5 +174,6 @@ def _hybrid(settings: Settings, services: EngineServices, plans: Sequence[Engine
         return Hybrid(lambda engine: services.system.ref(path_of(engine)), checks)
 
     part = Part(name, None, own.limit, own.queue, lead)
-    counts, load = EngineCounts(name), Load()
+    load = Load()
+    counts = services.counts[name] = EngineCounts(name, own.limit, own.queue, loads={name: load})
     return ChildSpec(name, lambda: Engine(part, counts, load, services.log), mailbox=MAILBOX, budget=BUDGET)

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from actors.coordination.messages import AgentsKnown
 from actors.models.lease import GateStatus, ReadStatus
+from actors.operations.survey import AskAll
 from actors.storage.journal import StorageStatus, StorageTrouble
 from runtime import ActorError
 from understudy.coordination import COORDINATOR
@@ -24,19 +25,28 @@ if TYPE_CHECKING:
 WITHIN: Final = 2.0
 ALL_WITHIN: Final = 4.5
 """Seconds for all parts together: who probes is answered after five, and gates that hang must not make it a refusal."""
-AT_LEAST: Final = 0.02
-"""Seconds for each also when those are over: what works answers in one."""
+AT_LEAST: Final = 0.2
+"""Seconds for the gates also when those are nearly over: what works answers at once."""
+SURVEY_WITHIN: Final = 0.2
+"""Seconds beyond those in which the gates have to answer."""
 REQUIRED: Final = frozenset({"storage", "agents"})
 """Parts without which the daemon is not ready."""
 UNREAD: Final = Check("unavailable", "The agents are kept in storage.")
 
 
 class Readiness:
-    """Asks the parts, one after the other. Each answer takes at most two seconds, less where others took long."""
+    """Asks storage, then the agents, then all models at once. Each takes at most two seconds, less where others did.
 
-    def __init__(self, system: System, plan: ModelsPlan) -> None:
+    Args:
+        system: whose parts they are.
+        plan: the models.
+        survey: where the actor is that asks several at once.
+    """
+
+    def __init__(self, system: System, plan: ModelsPlan, survey: str) -> None:
         self._system = system
         self._plan = plan
+        self._survey = survey
         self._agents_were_known = False
 
     async def checks(self) -> Mapping[str, Check]:
@@ -44,22 +54,26 @@ class Readiness:
         end = trio.current_time() + ALL_WITHIN
         storage = await self._storage()
         found = {"storage": storage, "agents": await self._agents() if storage.status == "ok" else UNREAD}
-        for endpoint in self._plan.endpoints:
-            left = max(AT_LEAST, end - trio.current_time())
-            found[f"model {endpoint.name}"] = await self._model(endpoint.name, min(WITHIN, left))
+        left = max(AT_LEAST, end - trio.current_time())
+        for name, status in (await self._gates(min(WITHIN, left))).items():
+            found[f"model {name}"] = _model(status)
         return found
 
     async def rate_limits(self) -> Sequence[RateLimits]:
         """Each endpoint whose gate answers."""
-        found = []
-        for endpoint in self._plan.endpoints:
-            with suppress(ActorError):
-                status: GateStatus = await self._ask(self._plan.gate_path(endpoint.name), ReadStatus())
-                found.append(_limits(status))
-        return found
+        return [_limits(status) for status in (await self._gates(WITHIN)).values() if status is not None]
 
     async def _ask(self, path: str, question: object, within: float = WITHIN) -> Any:
         return await self._system.ref(path).ask(question, within)
+
+    async def _gates(self, within: float) -> dict[str, GateStatus | None]:
+        """How each endpoint's gate stands; None of one that does not say so in time."""
+        names = [endpoint.name for endpoint in self._plan.endpoints]
+        gates = tuple(self._system.ref(self._plan.gate_path(name)) for name in names)
+        answers: Sequence[GateStatus | None] = [None] * len(names)
+        with suppress(ActorError):
+            answers = await self._ask(self._survey, AskAll(gates, ReadStatus(), within), within + SURVEY_WITHIN)
+        return dict(zip(names, answers, strict=True))
 
     async def _storage(self) -> Check:
         try:
@@ -84,18 +98,17 @@ class Readiness:
         self._agents_were_known = True
         return Check("ok", "The agents are known.")
 
-    async def _model(self, name: str, within: float) -> Check:
-        try:
-            status: GateStatus = await self._ask(self._plan.gate_path(name), ReadStatus(), within)
-        except ActorError:
-            return Check("degraded", "The model's gate does not answer.")
-        if status.state != "closed":
-            return Check("degraded", "The model has failed repeatedly; its understudy serves until it is back.")
-        if status.last_failure is not None:
-            return Check("degraded", "The last call of this model failed.")
-        if status.simulated:
-            return Check("ok", "Simulated: no key is configured, so no real model answers.")
-        return Check("ok", "The model answers, or has not been asked yet.")
+
+def _model(status: GateStatus | None) -> Check:
+    if status is None:
+        return Check("degraded", "The model's gate does not answer.")
+    if status.state != "closed":
+        return Check("degraded", "The model has failed repeatedly; its understudy serves until it is back.")
+    if status.last_failure is not None:
+        return Check("degraded", "The last call of this model failed.")
+    if status.simulated:
+        return Check("ok", "Simulated: no key is configured, so no real model answers.")
+    return Check("ok", "The model answers, or has not been asked yet.")
 
 
 def _limits(status: GateStatus) -> RateLimits:

@@ -13,7 +13,8 @@
     │  ├─ connections    dynamic: an actor for each accepted socket
     │  └─ listener
     ├─ operations        one_for_one
-    │  └─ pulse          what the daemon measures of itself, told on system_metrics
+    │  ├─ pulse          what the daemon measures of itself, told on system_metrics
+    │  └─ survey         asks several actors at once, for who is none
     └─ watchdog          finds actors that have work and finish none of it
 
 Whoever needs another gets its address. Addresses outlive restarts, so nobody has to be told when one happens.
@@ -42,6 +43,7 @@ from actors.models.plan import PROBE_WITHIN, ModelsPlan
 from actors.models.simulated.simulation import Simulation
 from actors.models.supervisor import Models
 from actors.operations.pulse import Pulse
+from actors.operations.survey import Survey
 from actors.protocol.connection_events import Limits
 from actors.storage.journal import Journal
 from actors.tools.mcp import McpServer, McpServerSpec, McpTools
@@ -57,19 +59,22 @@ from understudy.coordination import COORDINATOR, CoordinationParts, coordination
 from understudy.engines import EngineServices, engine_chains, engine_children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from hypercorn.config import Config
     from hypercorn.typing import ASGIFramework
 
+    from actors.operations.channels import Published
     from actors.operations.counters import DaemonCounters
     from actors.protocol.stamps import Stamps
     from actors.storage.interface import Storage
+    from actors.storage.journal import StorageTrouble
     from actors.users.silence import SilentFailure
     from runtime import Ref, System
     from understudy.configuration.settings import Settings
 
 FOREVER = float("inf")
+SURVEY = "/operations/survey"
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +90,10 @@ class Parts:
         stamps: where ids and times come from.
         counters: what the daemon counts.
         log: for lines that are no report of the kernel.
+        storage: hears how storage stands.
         silent: hears of silent failures, of which people have to be told.
+        open_alerts: gives the alerts that last.
+        isolation: hears that an event was refused that was about to go to somebody else than its owner.
     """
 
     system: System
@@ -96,7 +104,10 @@ class Parts:
     stamps: Stamps
     counters: DaemonCounters
     log: Any
+    storage: Callable[[StorageTrouble | None], None]
     silent: Callable[[SilentFailure], None]
+    isolation: Callable[[], None]
+    open_alerts: Callable[[], Iterable[Published]]
 
 
 def daemon_tree(settings: Settings, parts: Parts) -> ChildSpec:
@@ -104,7 +115,7 @@ def daemon_tree(settings: Settings, parts: Parts) -> ChildSpec:
     daemon = parts.stamps.id()  # tells a run that its daemon has ended from one whose actor has crashed
     agents = _agents(settings, parts)
     children = [
-        ChildSpec("storage", lambda: Journal(parts.open_storage), mailbox=Mailbox(65_536)),
+        ChildSpec("storage", lambda: Journal(parts.open_storage, parts.storage), mailbox=Mailbox(65_536)),
         ChildSpec("models", partial(_models, parts, models_plan(settings)), shutdown=FOREVER),
         _engines(settings, parts, agents),
         *_tools(settings, parts),
@@ -120,7 +131,8 @@ def daemon_tree(settings: Settings, parts: Parts) -> ChildSpec:
 
 def _operations(settings: Settings, parts: Parts) -> ChildSpec:
     interval = settings.monitoring.metrics_interval
-    return supervise("operations", [ChildSpec("pulse", lambda: Pulse(parts.counters, parts.stamps, interval))])
+    pulse = ChildSpec("pulse", lambda: Pulse(parts.counters, parts.stamps, interval))
+    return supervise("operations", [pulse, ChildSpec("survey", Survey)])
 
 
 def _ref(parts: Parts, path: str) -> Ref[Any]:
@@ -295,6 +307,8 @@ def _gateway(settings: Settings, parts: Parts) -> ChildSpec:
         stamps=parts.stamps,
         counters=parts.counters,
         log=parts.log,
+        isolation=parts.isolation,
+        open_alerts=parts.open_alerts,
     )
     return gateway_spec(
         gateway,

@@ -70,6 +70,7 @@ class DurableSupervisor(DynamicSupervisor):
         stamps: of whose clock times are.
         keep: seconds for which a record is kept after its end.
         artifacts: where the files are that go with the records; None: there are none.
+        log: for operators; None: nothing is told.
         look_every: seconds between two looks for open records; None: only at the start.
         sweep_every: seconds between two looks for records to forget.
     """
@@ -88,6 +89,7 @@ class DurableSupervisor(DynamicSupervisor):
         keep: float,
         *,
         artifacts: Artifacts | None = None,
+        log: Any = None,
         look_every: float | None = None,
         sweep_every: float = SWEEP_EVERY,
     ) -> None:
@@ -95,6 +97,7 @@ class DurableSupervisor(DynamicSupervisor):
         self._stamps = stamps
         self._keep = keep
         self._artifacts = artifacts
+        self._log = log
         self._removal: tuple[ActorTask, list[str]] | None = None
         self._look_every = look_every
         self._sweep_every = sweep_every
@@ -123,9 +126,11 @@ class DurableSupervisor(DynamicSupervisor):
                 message.tag(message)
             case Later(call):
                 call()
-            case TaskEnded(task, error=error) if self._removal is not None and task is self._removal[0]:
+            case TaskEnded(task, left, error) if self._removal is not None and task is self._removal[0]:
                 (_, entries), self._removal = self._removal, None
-                self._removed(entries, error)
+                if error is not None:
+                    raise error
+                self._removed(entries, left)
             case _:
                 return await super().receive(message)
         return None
@@ -214,25 +219,27 @@ class DurableSupervisor(DynamicSupervisor):
     def _clear(self, entries: list[str]) -> None:
         """The files first: after a crash in between the records still say that there is something to remove."""
         if self._artifacts is None:
-            self._forget(entries)
+            self._forget(entries, more=len(entries) == AT_ONCE)
         else:
             keys = [key_of(entry) for entry in entries]
             task = self.start_in_thread(remove_artifacts, self._artifacts, keys, name="files that are forgotten")
             self._removal = task, entries
 
-    def _removed(self, entries: list[str], error: BaseException | None) -> None:
-        """The disk's trouble is none of this actor's: the records stay, and with them what there is to remove."""
-        if isinstance(error, OSError):
-            self._sweep_later(self._sweep_every)
-        elif error is not None:
-            raise error
+    def _removed(self, entries: list[str], left: dict[str, OSError]) -> None:
+        """The disk's trouble is none of this actor's: those records stay, and with them what there is to remove."""
+        if left and self._log is not None:
+            key, error = next(iter(left.items()))
+            why = error.strerror or type(error).__name__
+            self._log.error("files not removed", records=len(left), first=key, why=why, again_in=self._sweep_every)
+        gone = [entry for entry in entries if key_of(entry) not in left]
+        if gone:
+            self._forget(gone, more=len(entries) == AT_ONCE)
         else:
-            self._forget(entries)
+            self._sweep_later(self._sweep_every)
 
-    def _forget(self, entries: list[str]) -> None:
+    def _forget(self, entries: list[str], *, more: bool) -> None:
         def forgotten(replied: Replied) -> None:
-            more = len(entries) == AT_ONCE and replied.error is None
-            self._sweep_later(SWEEP_ON if more else self._sweep_every)
+            self._sweep_later(SWEEP_ON if more and replied.error is None else self._sweep_every)
 
         effects = [effect for entry in entries for effect in self.forgets(key_of(entry))]
         order = Append((forgetting(self.ended_space, entries, effects, self._stamps.id()),))

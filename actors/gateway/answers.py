@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.gateway.entrance import RUSH
+from actors.gateway.entrance import LEAVING, RUSH
 from actors.gateway.outbound import Out
-from actors.protocol.codes import ErrorCode
+from actors.protocol.codes import NOT_YET, ErrorCode
 from actors.protocol.commands import (
     CANCEL_RUN,
     DECIDE,
@@ -38,7 +38,6 @@ COME_BACK: Final = (1.0, 3.0)
 not to come together again."""
 UNREACHABLE: Final = "Your data cannot be reached at this moment. Please try again shortly."
 CROWDED: Final = "You have too many connections open. Please close one, then try again."
-GOING: Final = "The daemon is going down for a moment. Please try again when it is back."
 LOST: Final = {
     GapReason.EPOCH: "Your history was started anew. Please load what you need again.",
     GapReason.AHEAD: "Your position is ahead of what is stored. Please load what you need again.",
@@ -64,6 +63,14 @@ class Answers:
         retry_after = round(self._connection.system.rng.uniform(*COME_BACK), 3)
         why = UNREACHABLE if storage else RUSH
         self.error(ErrorCode.UNAVAILABLE, reply_to, content=why, retry_after=retry_after)
+
+    def not_yet(self, reply_to: str) -> None:
+        """The protocol has this command, and this version does not."""
+        self.error(ErrorCode.UNAVAILABLE, reply_to, content=NOT_YET)
+
+    def leaving(self, reply_to: str, retry_after: float) -> None:
+        """No work is begun any more: the daemon is about to leave."""
+        self.error(ErrorCode.UNAVAILABLE, reply_to, content=LEAVING, retry_after=retry_after)
 
     def rejected(self, rejected: Rejected) -> None:
         """It was no command."""

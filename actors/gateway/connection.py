@@ -27,7 +27,7 @@ from actors.gateway.head import BadHead, ClientGone, read_head
 from actors.gateway.http import serve_http
 from actors.gateway.introduction import introduced
 from actors.gateway.messages import Drain, Frame
-from actors.gateway.outbound import PING, Out
+from actors.gateway.outbound import PING, Batch, Out
 from actors.gateway.refusal import Refusal, refuse
 from actors.gateway.sending import Sending, SendOverdue
 from actors.gateway.socket import Closed, Ending, Socket
@@ -111,6 +111,9 @@ class Connection(Actor):
         self._sending: Sending | None = None
         self._opened_at = 0.0
         self._drained: Drain | None = None
+        self.come_back: float | None = None
+        """Seconds after the close until the client may come back, once it was told that the daemon is about to leave:
+        work that is not begun yet is begun elsewhere, or later."""
         self._closing: tuple[int, str] | None = None
         self._shutting = False
         self._events_sent = 0
@@ -141,10 +144,9 @@ class Connection(Actor):
         if socket.failure is not None:
             self.services.log.warning("websocket library failed", error=repr(socket.failure))
 
-    async def receive(self, message: Any) -> object:
+    async def receive(self, message: Any) -> None:
         self._take(message)
         self._flush()
-        return None
 
     async def receive_batch(self, messages: Sequence[Any]) -> None:
         for message in messages:
@@ -204,17 +206,10 @@ class Connection(Actor):
 
     def count_sent(self, events: int) -> None:
         """So many durable events have been taken by the client's side."""
-        if not events:
-            return
         self.services.counters.events_sent += events
         self._events_sent += events
         if self._conversation.counts is not None:
             self._conversation.counts.sent += events
-
-    @property
-    def draining(self) -> bool:
-        """Whether the daemon is about to leave: work that is not begun yet is begun elsewhere, or later."""
-        return self._drained is not None
 
     # --- opening
 
@@ -320,6 +315,11 @@ class Connection(Actor):
         if self._closing is None and self._sending is not None:
             self._sending.add(out)
 
+    def write_batch(self, batch: Batch) -> None:
+        """The same with several that come together."""
+        if self._closing is None and self._sending is not None:
+            self._sending.add_batch(batch)
+
     def _flush(self) -> None:
         """At the end of a turn."""
         sending = self._sending
@@ -375,8 +375,8 @@ class Connection(Actor):
             self.close(DRAINING)
             return
         rng = self.system.rng
-        own = round(rng.uniform(0.0, drain.retry_after), 3)
-        self.write(Out(encode(draining(self.services.stamps.stamp(), retry_after=own))))
+        self.come_back = round(rng.uniform(0.0, drain.retry_after), 3)
+        self.write(Out(encode(draining(self.services.stamps.stamp(), retry_after=self.come_back))))
         self.later("leave", rng.uniform(0.0, drain.over), partial(self.close, DRAINING))
 
     def _stop_without_head(self) -> None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
-from actors.gateway.answers import CROWDED, GOING, LOST, Answers, is_one_too_many, is_replaced, perhaps_done
+from actors.gateway.answers import CROWDED, LOST, Answers, is_one_too_many, is_replaced, perhaps_done
 from actors.gateway.joining import Broken, Joining
 from actors.gateway.rules import (
     BAD_FRAMES_A_MINUTE,
     MINUTE,
     REFUSALS_A_MINUTE,
     CommandRate,
+    Early,
     TooFast,
     Window,
 )
@@ -61,7 +62,6 @@ HANDLE_WITHIN: Final = 60.0
 READ_WITHIN: Final = 30.0
 ATTACH_AGAIN: Final = 0.2
 READ_AGAIN: Final = 0.5
-DRAINED_WITHIN: Final = 10.0
 TIER: Final = "enterprise"
 
 
@@ -81,9 +81,8 @@ class Conversation:
         self._attaching = False
         self._attach_until = 0.0
         self.welcomed = False
-        self._early: list[Command | Rejected] = []
         limits = connection.settings.limits
-        self._most_early = limits.commands_per_minute + REFUSALS_A_MINUTE
+        self._early = Early(limits.commands_per_minute + REFUSALS_A_MINUTE, limits.frame_bytes)
         self._bad = Window(MINUTE)
         self._rate = CommandRate(limits.commands_per_minute, limits.in_flight)
         self._in_flight = 0
@@ -104,9 +103,7 @@ class Conversation:
             self._greet(heard)
         elif self.welcomed:
             self._answer(heard)
-        elif len(self._early) < self._most_early:
-            self._early.append(heard)
-        else:
+        elif not self._early.add(heard, len(text)):
             self._connection.close(RATE_IGNORED)
 
     def _answer(self, heard: Command | Rejected) -> None:
@@ -158,9 +155,8 @@ class Conversation:
             return
         self._attaching = True
         assert self._context is not None
-        assert self._hello is not None
-        hello = self._hello.body
-        assert isinstance(hello, Hello)
+        hello = self.hello
+        assert hello is not None
         resume = None if hello.resume is UNSET else hello.resume
         back = Back(self._joining.last, self._highest_ack) if self.welcomed else None
         attach = Attach(self._connection.ref, self.client_id, self._hello_at, resume, back)
@@ -226,8 +222,7 @@ class Conversation:
         self._welcome(plan, attached)
         self._pass_on(self._joining.begin(plan.after, attached))
         self._read_on()
-        early, self._early = self._early, []
-        for heard in early:
+        for heard in self._early.take():
             self._answer(heard)
 
     def _welcome(self, plan: Plan, attached: Attached) -> None:
@@ -237,7 +232,7 @@ class Conversation:
         assert self.user is not None
         hello = self._hello.body
         assert isinstance(hello, Hello)
-        self._subscriptions = Subscriptions(connection, self.user, settings.role)
+        self._subscriptions = Subscriptions(connection, self.user, settings.role, connection.services.open_alerts)
         event = welcome(
             stamps.stamp(),
             reply_to=self._hello.id,
@@ -271,20 +266,25 @@ class Conversation:
         return body if isinstance(body, Hello) else None
 
     def deliver(self, message: Deliver) -> None:
-        """An event of the user, if it is this user's: the last check before the wire."""
+        """Events of the user, if they are this user's: the last check before the wire."""
         if message.owner != self.user:
-            self._refuse_foreign(message.owner)
+            self._refuse_foreign(message.owner, len(message.batch.outs))
             return
-        self._pass_on(self._joining.deliver(message))
+        passes = self._joining.deliver(message)
+        if isinstance(passes, Broken):
+            self._connection.close(passes.code)
+        elif passes:
+            self._connection.write_batch(message.batch)
 
-    def _refuse_foreign(self, owner: str | None) -> None:
-        self._connection.services.counters.isolation_violations += 1
+    def _refuse_foreign(self, owner: str | None, events: int) -> None:
+        self._connection.services.counters.isolation_violations += events
         self._connection.services.log.error(
             "isolation violation: an event of another user was refused",
             connection=self._connection.ref.path,
             user=self.user,
             owner=owner,
         )
+        self._connection.services.isolation()
 
     def _pass_on(self, outs: list[Out] | Broken) -> None:
         if isinstance(outs, Broken):
@@ -292,6 +292,10 @@ class Conversation:
             return
         for out in outs:
             self._connection.write(out)
+        self._tell_held()
+
+    def _tell_held(self) -> None:
+        """What channels had to say while they could not be heard."""
         subscriptions = self._subscriptions
         if subscriptions is not None and subscriptions.holds and not self._joining.replaying:
             for out in subscriptions.let_go():
@@ -303,14 +307,14 @@ class Conversation:
         try:
             outs = self._subscriptions.hear(published, hold=self._joining.replaying)
         except Foreign:
-            self._refuse_foreign(published.owner)
+            self._refuse_foreign(published.owner, 1)
         else:
             for out in outs:
                 self._connection.write(out)
 
     def caught_up(self) -> None:
         """Called when the client has taken what there was: the next page may be read."""
-        if self.welcomed:
+        if self._joining.replaying:
             self._read_on()
 
     def _read_on(self) -> None:
@@ -351,9 +355,9 @@ class Conversation:
         elif isinstance(command.body, Subscribe | Unsubscribe):
             self._choose_channel(command.id, command.body)
         elif command.body is None:
-            self._answers.error(ErrorCode.UNAVAILABLE, command.id)
-        elif connection.draining and command.type in STARTS_WORK:
-            self._answers.error(ErrorCode.UNAVAILABLE, command.id, content=GOING, retry_after=DRAINED_WITHIN)
+            self._answers.not_yet(command.id)
+        elif connection.come_back is not None and command.type in STARTS_WORK:
+            self._answers.leaving(command.id, connection.come_back)
         else:
             self._in_flight += 1
             assert self._context is not None
@@ -367,11 +371,11 @@ class Conversation:
     def _choose_channel(self, command_id: str, wish: Subscribe | Unsubscribe) -> None:
         assert self._subscriptions is not None
         hear = self._subscriptions.subscribe if isinstance(wish, Subscribe) else self._subscriptions.unsubscribe
-        problem = hear(wish.channel)
-        if problem is not None:
+        if (problem := hear(wish.channel)) is not None:
             self._answers.problem(problem, command_id)
         else:
             self._answers.reply(command_id, {"channel": wish.channel})
+            self._tell_held()
 
     def _acked(self, seq: int) -> None:
         assert self._context is not None

@@ -35,7 +35,7 @@ class EntranceLimits:
     come_back: float
 
 
-LEAVING: Final = "The daemon is going down for a moment."
+LEAVING: Final = "The daemon is going down for a moment. Please try again when it is back."
 FULL: Final = "There are too many connections. Please try later."
 CROWDED: Final = "There are too many connections from your address. Please close one, or try later."
 RUSH: Final = "Many are connecting at this moment. Please try again shortly."

@@ -8,10 +8,6 @@ times as much (2.0 µs against 0.14).
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 TEXT = 0x1
 BINARY = 0x2
@@ -34,11 +30,6 @@ def text_header(size: int) -> bytes:
     if size < 65_536:
         return _MEDIUM_HEADER.pack(FINAL | TEXT, 126, size)
     return _LONG_HEADER.pack(FINAL | TEXT, 127, size)
-
-
-def text_frames(bodies: Sequence[bytes]) -> bytes:
-    """One text frame for each body, which must be UTF-8 already, all in one piece."""
-    return b"".join(piece for body in bodies for piece in (text_header(len(body)), body))
 
 
 def close_frame(code: int, reason: str = "") -> bytes:

@@ -1,11 +1,14 @@
-"""What one connection may do, as pure values: bad frames, and the rate of commands."""
+"""What one connection may do, as pure values: bad frames, the rate of commands, what may wait for `welcome`."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
+
+if TYPE_CHECKING:
+    from actors.protocol.decode import Command, Rejected
 
 BAD_FRAMES_A_MINUTE: Final = 10
 REFUSALS_A_MINUTE: Final = 50
@@ -80,3 +83,33 @@ class CommandRate:
             self._commands.add(now)
             return Admitted()
         return TooFast(round(max(wait, 0.1), 1), close=self._refused.add(now) >= REFUSALS_A_MINUTE)
+
+
+class Early:
+    """What a client has said behind its `hello`, and waits for `welcome`. While storage is slow that may be long.
+
+    Args:
+        most: how many of them there may be.
+        most_characters: in all of them together.
+    """
+
+    __slots__ = ("_characters", "_heard", "_most", "_most_characters")
+
+    def __init__(self, most: int, most_characters: int) -> None:
+        self._most = most
+        self._most_characters = most_characters
+        self._heard: list[Command | Rejected] = []
+        self._characters = 0
+
+    def add(self, heard: Command | Rejected, characters: int) -> bool:
+        """False where it would be too much."""
+        self._characters += characters
+        if len(self._heard) >= self._most or self._characters > self._most_characters:
+            return False
+        self._heard.append(heard)
+        return True
+
+    def take(self) -> list[Command | Rejected]:
+        """All of it, in order, once."""
+        heard, self._heard = self._heard, []
+        return heard

@@ -10,10 +10,13 @@ from actors.gateway.turnstile import Turnstile
 from actors.operations.channels import OPERATOR
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from hypercorn.config import Config
     from hypercorn.typing import ASGIFramework
 
     from actors.gateway.admission import Policy
+    from actors.operations.channels import Published
     from actors.operations.counters import DaemonCounters
     from actors.protocol.connection_events import Limits
     from actors.protocol.stamps import Stamps
@@ -36,9 +39,17 @@ class GatewaySettings:
     """Of everybody: in development mode every user is operator."""
 
 
+def _tell_nobody() -> None:
+    """Nobody wants to hear of it beyond its being counted and logged."""
+
+
 @attrs.frozen
 class GatewayServices:
-    """Whom a connection talks to; at the `turnstile`, which all of them share, those pass whose client has gone."""
+    """Whom a connection talks to; at the `turnstile`, which all of them share, those pass whose client has gone.
+
+    `open_alerts` gives the alerts that last.
+    `isolation` hears that an event was refused that is not for this connection; it has been counted and logged.
+    """
 
     users: Ref[Any]
     journal: Ref[Any]
@@ -48,3 +59,5 @@ class GatewayServices:
     counters: DaemonCounters
     log: Any
     turnstile: Turnstile = attrs.field(factory=Turnstile)
+    isolation: Callable[[], None] = _tell_nobody
+    open_alerts: Callable[[], Iterable[Published]] = tuple

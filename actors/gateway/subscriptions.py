@@ -12,7 +12,7 @@ from actors.protocol.codes import ErrorCode
 from actors.users.messages import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from actors.operations.channels import Published
     from runtime import Actor
@@ -32,12 +32,16 @@ class Subscriptions:
         actor: the connection.
         user: whose it is.
         role: decides together with the channel how much is heard.
+        open_alerts: gives the alerts that last, which whoever begins to hear of alerts is told first.
     """
 
-    def __init__(self, actor: Actor, user: str, role: str) -> None:
+    def __init__(
+        self, actor: Actor, user: str, role: str, open_alerts: Callable[[], Iterable[Published]] = tuple
+    ) -> None:
         self._actor = actor
         self._user = user
         self._role = role
+        self._open_alerts = open_alerts
         self._heard: dict[Channel, Hears] = {}
         self._held: dict[Hashable, Out] = {}
 
@@ -48,7 +52,7 @@ class Subscriptions:
         return [channel.value for channel in self._heard]
 
     def subscribe(self, name: str) -> CommandError | None:
-        """Hear a channel from now on; None, or why not. Hearing it already is no error."""
+        """Hear a channel from now on; None, or why not. Hearing it already is no error. Something may be held then."""
         channel = _channel(name)
         if isinstance(channel, CommandError):
             return channel
@@ -58,6 +62,8 @@ class Subscriptions:
         if channel not in self._heard:
             self._heard[channel] = allowed
             self._actor.subscribe(topic_of(channel, allowed, self._user))
+            for alert in self._open_alerts() if channel is Channel.SYSTEM_ALERTS else ():
+                self._hold(Out(alert.frame, event=alert.event))
         return None
 
     def unsubscribe(self, name: str) -> CommandError | None:
@@ -82,12 +88,16 @@ class Subscriptions:
         out = Out(published.frame, event=published.event)
         if not hold:
             return [out]
-        key = key_of(published.event)
+        self._hold(out)
+        return []
+
+    def _hold(self, out: Out) -> None:
+        assert out.event is not None
+        key = key_of(out.event)
         self._held.pop(key, None)
         self._held[key] = out
         if len(self._held) > MOST_HELD:
             del self._held[next(iter(self._held))]
-        return []
 
     @property
     def holds(self) -> bool:

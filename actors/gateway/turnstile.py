@@ -29,11 +29,6 @@ class Turnstile:
         self._line = trio.lowlevel.ParkingLot()
         self._coming = False
 
-    @property
-    def waiting(self) -> int:
-        """How many stand in line."""
-        return len(self._line)
-
     async def pass_through(self) -> None:
         """Go on when it is one's turn: at once, without a checkpoint, where there is no crowd.
 

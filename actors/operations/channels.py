@@ -125,6 +125,10 @@ class Channels:
         """An alert was raised or resolved."""
         return self._publish(Channel.SYSTEM_ALERTS, None, alert)
 
+    def alert(self, alert: AlertView) -> Published:
+        """What `system_alerts` tells of an alert, for one who begins to listen while it lasts."""
+        return self._message(Channel.SYSTEM_ALERTS, None, alert)
+
     def _publish(self, channel: Channel, owner: str | None, payload: Payload, whole: Payload | None = None) -> int:
         """`payload` to `owner`, or, where that is None, to all; `whole` in its place to those who hear everything."""
         topics = self._system.topics

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from actors.operations.alarms import Alarms
+    from actors.storage.journal import StorageTrouble
     from actors.users.silence import SilentFailure
 
 EQUAL_A_SECOND: Final = 5
@@ -50,16 +52,24 @@ class ReportLog:
             not at all if the level is not logged.
         counters: `crashes`, `restarts`, `switches`, `give_ups` and their like are counted here, each report once,
             whether or not it is logged.
+        alarms: hears of everything too, once it is counted and logged; None: there are no alerts.
         equal_a_second: so many equal reports in a second are logged. Crashes are equal when the kind of actor, the type
             of the message in hand, the type of the error and the line that raised it are.
     """
 
     def __init__(
-        self, log: FilteringBoundLogger, counters: DaemonCounters, *, equal_a_second: int = EQUAL_A_SECOND
+        self,
+        log: FilteringBoundLogger,
+        counters: DaemonCounters,
+        alarms: Alarms | None = None,
+        *,
+        equal_a_second: int = EQUAL_A_SECOND,
     ) -> None:
         self._log = log
+        self._alarms = alarms
         self._counters = counters
         self._throttle = Throttle(equal_a_second)
+        self._storage: str | None = None
 
     def __call__(self, report: Report) -> None:
         """Count it, and log it unless too many equal ones came before. Call it in trio's thread."""
@@ -87,6 +97,8 @@ class ReportLog:
                 self._stuck(report, now)
             case _:
                 assert_never(report)
+        if self._alarms is not None:
+            self._alarms.report(report)
 
     def loop_blocked(self, blocked: LoopBlocked) -> None:
         """What `watch_loop` wants. Called in its thread, while the loop is blocked: trio's clock is not at hand there,
@@ -98,16 +110,30 @@ class ReportLog:
         self._log.critical("loop blocked", **known, exception=f"Stack of the loop:\n{blocked.stack}")
 
     def silent_failure(self, failure: SilentFailure) -> None:
-        """What the users' contexts want. It has been counted there; a person has to be told. Call it in trio's thread.
-
-        This is where an alert will be raised.
-        """
+        """What the users' contexts want. It has been counted there; people are to be told. Call it in trio's thread."""
         now = trio.current_time()
         self._tell_untold(self._throttle.over(now))
         fields = {"kind": failure.kind, "user": failure.user, "events": failure.events, "seconds": failure.seconds}
         if failure.clients:
             fields["clients"] = list(failure.clients)
         self._line("critical", ("silent failure", failure.kind), now, **fields)
+        if self._alarms is not None:
+            self._alarms.silent_failure(failure)
+
+    def storage(self, trouble: StorageTrouble | None) -> None:
+        """What the journal wants, as often as it likes: a line when storage is in trouble, when that is another, and
+        when it is over. Call it in trio's thread.
+        """
+        if self._alarms is not None:
+            self._alarms.storage(trouble)
+        detail = None if trouble is None else trouble.detail
+        if detail == self._storage:
+            return
+        self._storage = detail
+        if detail is None:
+            self._log.info("storage works again")
+        else:
+            self._log.error("storage unavailable", cause=detail)
 
     def close(self) -> None:
         """Say how many reports of the last second were left out. For the end of the daemon."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.storage.interface import Arrival, Awake, Cursor, Position, Storage, Stored, Waking
+from actors.storage.interface import Arrival, Cursor, Position, Storage, Stored, Waking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,23 +22,14 @@ class Wake:
     def user(self) -> str:
         return self.waking.user
 
-    def run(self, storage: Storage) -> Awake:
-        storage.attend((self.user,), (), ())
-        (awake,) = storage.wake((self.waking,))
-        return awake
-
 
 @attrs.frozen
 class Read:
-    """At most `limit` events of a user's log after the seq `after`."""
+    """At most `limit` events of a user's log after the seq `after`. Answer: a list of `Stored`."""
 
     user: str
     after: int
     limit: int
-
-    def run(self, storage: Storage) -> list[Stored]:
-        (events,) = storage.read_several(((self.user, self.after, self.limit),))
-        return events
 
 
 @attrs.frozen
@@ -75,10 +66,6 @@ class Arrive:
 
     arrival: Arrival
 
-    def run(self, storage: Storage) -> Arrived:
-        (cursor,) = storage.attend((), (self.arrival,), ())
-        return Arrived(storage.top(self.arrival.user), cursor)
-
 
 Look = Wake | Arrive | Read
 """What thousands ask at the same time after a restart, and what is therefore looked up for many at once."""
@@ -112,10 +99,6 @@ class MoveCursors:
     """Write down how far clients have come. Answer: True."""
 
     cursors: tuple[Cursor, ...]
-
-    def run(self, storage: Storage) -> bool:
-        storage.attend((), (), self.cursors)
-        return True
 
 
 @attrs.define(eq=False)

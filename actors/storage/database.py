@@ -190,19 +190,23 @@ class Database:
             for user in missing:
                 self._open_log(connection, user)
             cursors.move(connection, moves)
-            return [cursors.enter(connection, arrival) for arrival in arrivals]
+            return cursors.enter_all(connection, arrivals)
 
         return self._commit(work)
-
-    def covered(self, user: str) -> list[tuple[int, int]]:
-        return self._read(lambda connection: together.covered(connection, (user,)))[user]
 
     def wake(self, wakings: Sequence[Waking]) -> list[Awake]:
         outgrown = {each.user: each for each in self._read(lambda connection: together.outgrown(connection, wakings))}
         if wakings and self._oldest(NOBODY, below=0, before=wakings[0].now - REPLY_LIFETIME, limit=1):
             outgrown.setdefault(wakings[0].user, wakings[0])  # whatever log is trimmed, nobody's is as well
         trimmed = {
-            user: self.trim(user, now=each.now, max_events=each.max_events, max_age=each.max_age, limit=each.limit)
+            user: self.trim(
+                user,
+                now=each.now,
+                max_events=each.max_events,
+                max_age=each.max_age,
+                limit=each.limit,
+                keep=each.keep,
+            )
             for user, each in outgrown.items()
         }
         return self._read(lambda connection: together.awake(connection, wakings, trimmed))
@@ -225,10 +229,6 @@ class Database:
 
     def count_memories(self, user: str) -> int:
         return self._read(lambda connection: memories.count(connection, user))
-
-    def list_users(self, after: str, limit: int) -> list[str]:
-        rows = self._query("SELECT user FROM logs WHERE user > ? ORDER BY user LIMIT ?", (after, limit))
-        return [user for (user,) in rows]
 
     def get_state(self, space: str, key: str) -> bytes | None:
         rows = self._query("SELECT value FROM state WHERE space = ? AND key = ?", (space, key))

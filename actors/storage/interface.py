@@ -199,6 +199,7 @@ class Waking:
     Attributes:
         now, max_events, max_age, limit: the log is trimmed first, as `Log.trim` has it.
         lists: spaces and prefixes; all of the state whose key begins so is wanted.
+        keep: as `Log.trim` has it.
     """
 
     user: str = attrs.field(validator=_check_text)
@@ -207,6 +208,7 @@ class Waking:
     max_age: float
     limit: int
     lists: tuple[tuple[str, str], ...] = ()
+    keep: int | None = None
 
 
 @attrs.frozen
@@ -215,7 +217,8 @@ class Awake:
 
     Attributes:
         position: of the log.
-        covered: which of its events clients have acknowledged, see `Cursors.covered`.
+        covered: what the user's clients have acknowledged between them: of each that did, the event after which it came
+            in and the last one, where these are of the log as it is now.
         trimmed: what was forgotten just before.
         lists: for each that was wanted, keys in order of code points, and values.
     """
@@ -252,9 +255,6 @@ class Log(Protocol):
     def find_reply(self, user: str, command_id: str) -> KeptReply | None:
         """The reply kept for a user's command."""
 
-    def list_users(self, after: str, limit: int) -> list[str]:
-        """At most `limit` users who have a log, in order, from behind `after` (empty: from the beginning)."""
-
     def trim(
         self, user: str, *, now: float, max_events: int, max_age: float, limit: int, keep: int | None = None
     ) -> Trimmed:
@@ -272,10 +272,6 @@ class Cursors(Protocol):
 
         One transaction, and none where nothing is to be written. Doing it twice does no harm. Raises as `append` does.
         """
-
-    def covered(self, user: str) -> list[tuple[int, int]]:
-        """What the user's clients have acknowledged between them: of each that did, the event after which it came in
-        and the last one, where these are of the log as it is now."""
 
 
 class State(Protocol):

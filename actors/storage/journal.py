@@ -143,17 +143,25 @@ class _TryAgain:
     """The journal's own timer."""
 
 
+def _tell_nobody(trouble: StorageTrouble | None) -> None:
+    """Nobody wants to hear of it beyond being refused."""
+
+
 class Journal(Actor):
     """See the module.
 
     Args:
         open_storage: opens the database; called in a worker thread, again and again while it raises.
+        told: how storage stands, each time it is found to work or not; None: it works.
     """
 
     batch: ClassVar[int] = 500
 
-    def __init__(self, open_storage: Callable[[], Storage]) -> None:
+    def __init__(
+        self, open_storage: Callable[[], Storage], told: Callable[[StorageTrouble | None], None] = _tell_nobody
+    ) -> None:
         self._open_storage = open_storage
+        self._told = told
         self._storage: Storage | None = None
         self._trouble: StorageTrouble | None = StorageTrouble("unavailable", "not opened yet")
 
@@ -187,6 +195,7 @@ class Journal(Actor):
     def _in_trouble(self, trouble: StorageTrouble) -> None:
         """From now on everything is refused before it is touched, whatever became of what was in hand."""
         self._trouble = StorageTrouble("unavailable", trouble.detail)
+        self._told(self._trouble)
         self.timer("again", TRY_AGAIN, _TryAgain())
 
     async def _recover(self) -> None:
@@ -197,6 +206,7 @@ class Journal(Actor):
             self._in_trouble(StorageTrouble("unavailable", str(error)))
         else:
             self._trouble = None
+            self._told(None)
 
     def _open(self) -> None:
         if self._storage is None:

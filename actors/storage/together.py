@@ -107,8 +107,24 @@ def cursors(connection: Connection, arrivals: Sequence[Arrival]) -> list[Cursor 
     return found
 
 
+def clients(connection: Connection, users: Iterable[str]) -> dict[str, tuple[int, str, int, list[tuple[Any, ...]]]]:
+    """Of each of these users, who have a log: its number, epoch and top, and of each client its id and its cursor as
+    `Cursor` has it."""
+    named = [(user,) for user in dict.fromkeys(users)]
+    logs = "SELECT logs.user, logs.id, epoch, top FROM asked CROSS JOIN logs ON logs.user = asked.user"
+    found: dict[str, tuple[int, str, int, list[tuple[Any, ...]]]]
+    found = {user: (log, epoch, top, []) for user, log, epoch, top in _answers(connection, "user", named, logs)}
+    select = (
+        "SELECT logs.user, client_id, cursor.epoch, came_in, acked, seen FROM asked"
+        " CROSS JOIN logs ON logs.user = asked.user CROSS JOIN cursor ON cursor.log = logs.id"
+    )
+    for user, *row in _answers(connection, "user", named, select):
+        found[user][3].append(tuple(row))
+    return found
+
+
 def covered(connection: Connection, users: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
-    """See `interface.Cursors.covered`."""
+    """What the clients of each have acknowledged between them; see `interface.Awake`."""
     named = dict.fromkeys(users)
     ranges: dict[str, list[tuple[int, int]]] = {user: [] for user in named}
     rows = _answers(

@@ -58,10 +58,12 @@ class Found:
 class Arrivals:
     """See the module. `context` is the user's."""
 
-    __slots__ = ("_context",)
+    __slots__ = ("_context", "under_way")
 
     def __init__(self, context: UserContext) -> None:
         self._context = context
+        self.under_way = 0
+        """How many are being looked up: until they have been told where to begin, the log must not be cut."""
 
     # --- by WebSocket
 
@@ -84,7 +86,7 @@ class Arrivals:
         plan, back = None, message.back
         if back is None:
             plan = self._place(found, message.resume)
-            device.replay_from = plan.after + 1 if plan.replayed else 0
+            context.devices.begins(device, plan)
         elif back.acked is not None:
             device.acks_since = context.now()
             context.devices.acked(device.acknowledge(min(back.acked, log.seq), context.now()))
@@ -138,6 +140,7 @@ class Arrivals:
         context = self._context
 
         def found(replied: Replied) -> None:
+            self.under_way -= 1
             if isinstance(replied.error, Refused):  # storage is in trouble, and says so
                 reply.answer(NOT_NOW)
                 return
@@ -157,6 +160,7 @@ class Arrivals:
                 reply.answer(None)
 
         journal = context.services.journal
+        self.under_way += 1
         if client_id == ANONYMOUS:
             context.request(journal, Top(context.user), ARRIVE_WITHIN, tag=found)
             return

@@ -26,8 +26,8 @@ from actors.operations.channels import Channels
 from actors.protocol.codes import ErrorCode
 from actors.protocol.events import with_seq
 from actors.storage.attending import Wake
-from actors.storage.interface import Record, Waking
-from actors.storage.journal import TRIMMED_AT_ONCE, Append, StorageTrouble, TrimLog
+from actors.storage.interface import Record
+from actors.storage.journal import Append, StorageTrouble
 from actors.users.arrivals import Arrivals
 from actors.users.continuity import Continuity
 from actors.users.cursor_store import CursorStore
@@ -57,6 +57,7 @@ from actors.users.news import News
 from actors.users.outbox import Entry, Outbox
 from actors.users.run_commands import RunCommands
 from actors.users.task_commands import TaskCommands
+from actors.users.trimming import Trimming
 from actors.users.watch import SilenceWatch
 from runtime import Actor, Ended, NotAccepted, Passivated, Refused, Replied, Restarted
 
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 
     from actors.operations.counters import DaemonCounters
     from actors.protocol.stamps import Stamps
-    from actors.storage.interface import Awake, Position, Trimmed
+    from actors.storage.interface import Awake, Position
     from actors.users.silence import SilentFailure
     from actors.users.task_commands import Coordination
     from actors.workflows.definitions import WorkflowDefinition
@@ -146,7 +147,8 @@ class UserContext(Actor):
         self.cursors = CursorStore(self)
         self.news = News()
         self.silence = SilenceWatch(self, self._outbox, settings.acknowledged_within)
-        self._arrivals = Arrivals(self)
+        self.arrivals = Arrivals(self)
+        self._trimming = Trimming(self, settings)
         self.epoch = ""
         self._found = 0
         """The log's top when this incarnation began."""
@@ -167,11 +169,17 @@ class UserContext(Actor):
 
     async def stopped(self, reason: Reason) -> None:
         if isinstance(reason, Passivated):
-            self.continuity.newest.clear()  # there is no connection, and nothing waits that one had sent
+            self.continuity.newest.clear()
+            self.continuity.replays.clear()  # there is no connection, and nothing waits that one had sent
         elif self.epoch:
             self.cursors.at_the_end()
 
     async def receive(self, message: Any) -> object:
+        answer = self._take(message)
+        self.devices.handled(self.backlog)
+        return answer
+
+    def _take(self, message: Any) -> object:
         match message:
             case Emit(items):
                 self._emit(items)
@@ -179,19 +187,19 @@ class UserContext(Actor):
                 message.tag(message)
             case Attach():
                 self._active_at = self.now()
-                self._arrivals.attach(message)
+                self.arrivals.attach(message)
             case Handle(command, client_id, hello_at, role):
                 if self.continuity.replaced(client_id, hello_at):
                     return Refused(Replaced())
                 self._active_at = self.now()
                 return carry_out(self, command, client_id, role)
             case Acked():
-                self._arrivals.acked(message)
+                self.arrivals.acked(message)
             case Poll():
                 self._active_at = self.now()
-                self._arrivals.poll(message)
+                self.arrivals.poll(message)
             case Acknowledge():
-                self._arrivals.acknowledge(message)
+                self.arrivals.acknowledge(message)
             case AwaitNews(seq, client_id):
                 self.news.wait(seq, client_id, self.defer())
                 self._tell_news()
@@ -208,7 +216,7 @@ class UserContext(Actor):
             case _LookIdle():
                 self._look_idle()
             case _Trim():
-                self._trim()
+                self._trimming.now()
         return None
 
     @property
@@ -303,7 +311,12 @@ class UserContext(Actor):
     def _release(self, entry: Entry) -> None:
         if entry.released is not None:
             entry.released()
-        event = None if entry.item is None else entry.item.event
+        item = entry.item
+        if item is None:
+            return
+        if item.effects:
+            self.commands.repeats.committed(item.effects)
+        event = item.event
         if event is None:
             return
         self.devices.see(event)
@@ -319,7 +332,10 @@ class UserContext(Actor):
             self._released = seq
             self._count_committed()
             self.devices.deliver(with_seq(entry.frame(), seq), seq)
-            Channels(self.system, self.services.stamps).agent_status(self.user, self._at_work.see(event))
+            agent = self._at_work.see(event)
+            if agent is not None:
+                self.devices.send()  # what is heard of it does not come before it
+                Channels(self.system, self.services.stamps).agent_status(self.user, agent)
             self.silence.committed(seq)
             self._tell_news()
         elif seq <= self._found:
@@ -338,14 +354,7 @@ class UserContext(Actor):
 
     def _wake(self) -> None:
         """Ask all that this incarnation has to know, at once: after a restart thousands do."""
-        waking = Waking(
-            self.user,
-            self.services.stamps.wall(),
-            self._settings.log_events,
-            self._settings.log_seconds,
-            TRIMMED_AT_ONCE,
-            ((OPEN, runs_of(self.user)), self.modes.wanted),
-        )
+        waking = self._trimming.waking(((OPEN, runs_of(self.user)), self.modes.wanted))
         self.request(self.services.journal, Wake(waking), COMMIT_WITHIN, tag=self._awake)
 
     def _awake(self, replied: Replied) -> None:
@@ -359,7 +368,7 @@ class UserContext(Actor):
         self.modes.known(mode)
         self.commands.opened(opened)
         self._pump()
-        self._trim_on(awake.trimmed)
+        self._trimming.go_on(awake.trimmed)
 
     def begin_at(self, position: Position) -> int:
         """Where this incarnation stands; it begins with the first answer, when it has had nothing committed yet."""
@@ -370,20 +379,6 @@ class UserContext(Actor):
         elif position.epoch != self.epoch:
             raise LogReplaced(self.user)
         return self._released
-
-    def _trim(self) -> None:
-        limits = self._settings
-        keep = self.devices.replayed_from()
-        order = TrimLog(self.user, self.services.stamps.wall(), limits.log_events, limits.log_seconds, keep)
-        self.request(self.services.journal, order, COMMIT_WITHIN, tag=self._trimmed)
-
-    def _trimmed(self, replied: Replied) -> None:
-        if replied.error is None:
-            self._trim_on(replied.value)
-
-    def _trim_on(self, trimmed: Trimmed) -> None:
-        if trimmed.events >= TRIMMED_AT_ONCE:
-            self._trim()  # there is more
 
     def _look_idle(self) -> None:
         self.devices.tidy_order()

@@ -8,6 +8,15 @@ from __future__ import annotations
 import attrs
 
 
+@attrs.frozen
+class Replay:
+    """What a client that has come is being sent of the log: the events from `first` to `last`, since `begun`."""
+
+    first: int
+    last: int
+    begun: float
+
+
 @attrs.define(eq=False)
 class Continuity:
     """One user's counts since the daemon first heard of the user, and the order of hellos.
@@ -23,6 +32,7 @@ class Continuity:
         newest: when the last hello of each client was heard (trio's clock). A connection is a client's own only if none
             came after it: what an older one had sent before it was closed may still wait in the mailbox, also in that
             of the next incarnation.
+        replays: what clients are being sent: it has to stay in the log, also while no incarnation knows of them.
     """
 
     attempted: int = 0
@@ -31,6 +41,7 @@ class Continuity:
     acknowledged: int = 0
     silent: int = 0
     newest: dict[str, float] = attrs.field(factory=dict)
+    replays: dict[str, Replay] = attrs.field(factory=dict)
 
     def replaced(self, client_id: str, hello_at: float) -> bool:
         """Whether a newer hello of this client was heard than that of `hello_at`."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from actors.gateway.outbound import Out
+from actors.gateway.outbound import Batch
 from actors.protocol.codes import ErrorCode
 from actors.protocol.commands import Resume
 from actors.protocol.decode import Command
@@ -131,27 +131,17 @@ class Detach:
 
 @attrs.frozen
 class Deliver:
-    """To a connection: one frame of its user.
+    """To a connection: events of its user that were released together, made once for all connections.
 
     Attributes:
-        owner: whose event it is; the connection compares it with its own user before it writes.
-        frame: the bytes to write.
-        seq: position in the user's log; None for an ephemeral event.
-        incarnation: of the context that sends it.
-        event: what the frame says, where it is ephemeral: a connection whose client lags lets newer ones replace it.
+        owner: whose events they are; the connection compares it with its own user before it writes.
+        batch: the events as they are written.
+        incarnation: of the context that sends them.
     """
 
     owner: str
-    frame: bytes
-    seq: int | None
+    batch: Batch
     incarnation: int = 0
-    event: Event | None = None
-    out: Out = attrs.field(init=False, repr=False, eq=False)
-    """The message as it is written: one for all connections."""
-
-    @out.default
-    def _out(self) -> Out:
-        return Out(self.frame, self.seq, event=self.event)
 
 
 @attrs.frozen

@@ -13,12 +13,13 @@ import attrs
 
 from actors.protocol.event_types import EventType
 from actors.protocol.events import Event, encode, join_deltas
+from actors.storage.interface import DeleteState, PutState
 from actors.users.messages import Item
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from actors.storage.interface import Appended
+    from actors.storage.interface import Appended, Effect
 
 LARGEST_BATCH: Final = 256
 """Entries of one append; more only where an `Emit` would be torn apart."""
@@ -191,7 +192,7 @@ class Offers:
         if self._under_way or not self._waiting:
             return ()
         size = next((n for n, item in enumerate(self._waiting, 1) if item.event is None), len(self._waiting))
-        batch, self._waiting = joined(self._waiting[:size]), self._waiting[size:]
+        batch, self._waiting = latest(joined(self._waiting[:size])), self._waiting[size:]
         if any(item.durable for item in batch):
             self._under_way = batch
         return batch
@@ -213,6 +214,25 @@ class Offers:
     def untold(self, batch: Sequence[Item]) -> None:
         """A batch that was told was not accepted: it goes back to where it was."""
         self._waiting = [*batch, *self._waiting]
+
+
+def latest(items: Sequence[Item]) -> tuple[Item, ...]:
+    """`items`, of which each changes a key of the state only if none behind it does.
+
+    They are committed together or not at all, and are offered again together: nobody could read what is left out.
+    """
+    out: list[Item] = []
+    changed: set[tuple[str, str]] = set()
+    for item in reversed(items):
+        kept: list[Effect] = []
+        for effect in reversed(item.effects):
+            if isinstance(effect, PutState | DeleteState):
+                if (effect.space, effect.key) in changed:
+                    continue
+                changed.add((effect.space, effect.key))
+            kept.append(effect)
+        out.append(item if len(kept) == len(item.effects) else attrs.evolve(item, effects=tuple(reversed(kept))))
+    return tuple(reversed(out))
 
 
 def joined(items: Sequence[Item]) -> tuple[Item, ...]:

@@ -54,8 +54,8 @@ class Producer:
         self._lost = lost
         self._offers = Offers()
         self._context: Ref[Any] | None = None
-        self._told: list[Callable[[], None]] = []
-        self._told_under_way: list[Callable[[], None]] = []
+        self._told: list[Callable[[], object]] = []
+        self._told_under_way: list[Callable[[], object]] = []
 
     def open(self, then: Callable[[], None]) -> None:
         """Find the context, and wait until it has committed what an earlier incarnation of the actor had offered."""
@@ -65,7 +65,7 @@ class Producer:
         """Something to say, and what shares its fate. `push` sends it on its way."""
         self._offers.add(Item(event, effects))
 
-    def change(self, change_id: str, effects: tuple[Effect, ...], committed: Callable[[], None]) -> None:
+    def change(self, change_id: str, effects: tuple[Effect, ...], committed: Callable[[], object]) -> None:
         """Something to commit in its turn of which nobody is told; then `committed` is called."""
         self._offers.add(Item(None, effects, change=change_id))
         self._told.append(committed)

@@ -20,9 +20,10 @@ from actors.users.messages import NOT_NOW, CommandError, OutcomeUnknown
 from runtime import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from actors.protocol.decode import Command
+    from actors.storage.interface import Effect
     from actors.users.context import UserContext
     from runtime import Replied, ReplyTo
 
@@ -70,6 +71,13 @@ class Repeats:
         """What is to be committed with the command's effect, so that a repeat finds its answer."""
         encoded = msgspec.json.encode(answer)
         return KeepReply(self._context.user, command.id, digest(command), encoded, self._context.services.stamps.wall())
+
+    def committed(self, effects: Sequence[Effect]) -> None:
+        """These are on the disk. A command whose reply is among them is answered now, whoever had it carried out: that
+        one may crash before it says so, and what the command causes must not come before its reply."""
+        for effect in effects:
+            if isinstance(effect, KeepReply) and effect.command_id in self._pending:
+                self.settle(effect.command_id, msgspec.json.decode(effect.reply))
 
     def settle(self, command_id: str, answer: object) -> None:
         """The command is over: answer it and its repeats."""

@@ -14,7 +14,7 @@ import msgspec
 EVENT_TYPES: Final = frozenset(
     {"error", "system", "run_status", "agent_status", "agent_progress", "agent_delta", "agent_response"}
     | {"tool_executing", "tool_completed", "approval_request", "approval_result", "message", "session_updated"}
-    | {"task_status", "task_assigned", "typing", "presence", "channel", "gap", "draining"}
+    | {"task_status", "task_assigned", "task_withdrawn", "typing", "presence", "channel", "gap", "draining"}
 )
 #: What the daemon takes until `welcome` names its limit, and the limit where it names none. Bytes.
 OPENING_FRAME_BYTES: Final = 64 * 1024

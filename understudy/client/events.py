@@ -163,6 +163,14 @@ class TaskAssigned(Event):
 
 
 @attrs.frozen(kw_only=True)
+class TaskWithdrawn(Event):
+    """An attempt that this worker was told of is over without its word."""
+
+    task_id: str
+    attempt: int = 1
+
+
+@attrs.frozen(kw_only=True)
 class Typing(Event):
     user_id: str
     active: bool
@@ -245,6 +253,7 @@ EVENT_CLASSES: Final[Mapping[str, type[Event]]] = MappingProxyType(
         "session_updated": SessionUpdated,
         "task_status": TaskStatus,
         "task_assigned": TaskAssigned,
+        "task_withdrawn": TaskWithdrawn,
         "typing": Typing,
         "presence": Presence,
         "channel": ChannelNews,

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from actors.protocol.commands import CAPABILITY_HAS, LONGEST_CAPABILITY
 from understudy.configuration.errors import plain
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -172,6 +173,10 @@ KEY = Form(
 TITLE = Form(
     "one line of at most 80 characters, not empty",
     lambda value: bool(value.strip()) and value.isprintable() and len(value) <= 80,
+)
+CAPABILITY = Form(
+    f"a text of 1 to {LONGEST_CAPABILITY} characters",
+    lambda value: len(value) <= LONGEST_CAPABILITY and re.search(CAPABILITY_HAS, value) is not None,
 )
 NAMED = Form("a name of letters, digits, - and _", lambda value: NAME.fullmatch(value) is not None)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from actors.agents.definitions import GENERAL_DEGRADED, AgentDefinition
+from actors.protocol.commands import MOST_CAPABILITIES
 from actors.workflows.checks import check_workflow
 from understudy.configuration import binding
 from understudy.configuration.errors import suggestion
@@ -156,6 +157,9 @@ def check(settings: Settings) -> Iterator[Problem]:
         yield from _alike(section, names)
     for name, agent in settings.agents.items():
         yield from _chain(("agents", name, "models"), agent.models, settings.models)
+        if len(agent.capabilities) > MOST_CAPABILITIES:
+            few = f"has {len(agent.capabilities)} texts; allowed: at most {MOST_CAPABILITIES}"
+            yield Problem(("agents", name, "capabilities"), few)
     yield from _engines(settings)
     for name, workflow in settings.workflows.items():
         for problem in check_workflow(workflow, settings.agents):
@@ -199,7 +203,7 @@ def _agent(name: str, table: AgentTable) -> AgentDefinition:
         max_tokens=table.max_tokens,
         degraded=GENERAL_DEGRADED if table.degraded is None else table.degraded,
         tools=tuple(dict.fromkeys(table.tools)),
-        capabilities=table.capabilities,
+        capabilities=tuple(dict.fromkeys(table.capabilities)),
         max_concurrent_tasks=table.max_concurrent_tasks,
         approval=table.approval,
     )

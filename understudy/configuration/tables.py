@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import attrs
 
 from understudy.configuration.engine_tables import EngineSettings
-from understudy.configuration.kinds import FILLED, KEY, NAMED, ORIGIN, TITLE, URL, Range
+from understudy.configuration.kinds import CAPABILITY, FILLED, KEY, NAMED, ORIGIN, TITLE, URL, Range
 from understudy.configuration.tool_tables import McpTable, ToolTable
 from understudy.configuration.workflow_tables import ApprovalSettings, WorkflowTable
 
@@ -154,7 +154,7 @@ class AgentTable:
     max_tokens: Count | None = None
     degraded: Text | None = None
     tools: tuple[Name, ...] = ()
-    capabilities: tuple[Name, ...] = ()
+    capabilities: tuple[Annotated[str, CAPABILITY], ...] = ()
     max_concurrent_tasks: Annotated[int, Range(1, 100_000)] = 100
     approval: bool = False
 

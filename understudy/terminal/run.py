@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
+from actors.protocol.catalogue import CONNECTION_LOST
 from understudy.client import (
     Closed,
     CommandRefused,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED: Final = 130
 DECIDE_HINT: Final = "To decide: understudy decide {approval_id} approve|reject|modify [FEEDBACK]"
-CONNECTION_LOST: Final = "Connection lost. Reconnecting automatically..."
 
 
 class RunLost(Exception):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import random
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import attrs
 import pytest
 import trio
 
+from actors.artifacts.store import Artifacts
 from actors.durable.retention import AT_ONCE, note_end
 from actors.durable.supervisor import CLOSE_AGAIN, PAGE, DurableSupervisor, TakeUp
 from actors.protocol.codes import ErrorCode
@@ -23,6 +26,7 @@ from tests.support.users_system import OFTEN, START, settle, virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
 
     from actors.storage.interface import Effect
     from runtime import Ref, System
@@ -233,3 +237,46 @@ def test_what_ended_long_ago_is_forgotten_page_by_page() -> None:
             assert here.plan.storage.state == {}
 
     virtual(main)
+
+
+@attrs.define
+class Lines:
+    """A log."""
+
+    lines: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)
+
+    def error(self, event: str, **values: Any) -> None:
+        self.lines.append((event, values))
+
+
+async def test_records_whose_files_the_disk_does_not_let_go_stay_and_hold_up_no_other(tmp_path: Path) -> None:
+    """Real threads, so the clock is real."""
+    here, log, mended = Here(), Lines(), threading.Event()
+
+    class Stuck(Artifacts):
+        def remove(self, user: str, run_id: str) -> None:
+            if run_id == "r1" and not mended.is_set():
+                raise OSError(errno.EIO, "Input/output error")
+
+    class Sweeping(Work):
+        def __init__(self, journal: Ref[Any]) -> None:
+            super().__init__(here, journal, None)
+            self._artifacts, self._log, self._sweep_every = Stuck(tmp_path), log, 0.05
+
+    for number in range(3):
+        here.end(f"ada/r{number}", START - here.keep - 10 * number)
+    storage = ChildSpec("storage", lambda: MemoryJournal(here.plan), mailbox=Mailbox(1000), budget=OFTEN)
+    async with open_system(supervise("root", [storage]), rng=random.Random(2)) as system:
+        root: Any = system.root
+        root.actor.start_child(ChildSpec("work", lambda: Sweeping(system.ref("/storage"))))
+        with trio.fail_after(10):
+            while here.left() != {"ada/r1"}:
+                await trio.sleep(0.01)
+            while len(log.lines) < 2:
+                await trio.sleep(0.01)
+            event, values = log.lines[0]
+            assert (event, values["records"], values["first"]) == ("files not removed", 1, "ada/r1")
+            assert values["why"] == "Input/output error"
+            mended.set()
+            while here.left():
+                await trio.sleep(0.01)

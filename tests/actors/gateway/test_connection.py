@@ -11,7 +11,9 @@ import trio.testing
 
 from actors.gateway import connection as connection_module
 from actors.gateway import gateway as gateway_module
-from actors.gateway.messages import Accepted, Drain
+from actors.gateway.entrance import LEAVING
+from actors.gateway.messages import Drain
+from actors.gateway.outbound import Out
 from actors.gateway.socket import Socket
 from actors.protocol.codes import (
     CONNECTION_FAILED,
@@ -22,10 +24,10 @@ from actors.protocol.codes import (
     SILENT,
     TOO_SLOW,
 )
-from actors.users.messages import Deliver
 from runtime import Crash
 from tests.support.gateway_system import Client, GatewaySystem, gateway_system
 from tests.support.raw_websocket import BINARY, CLOSE, PING, PONG, RawWebSocket, close_payload, upgrade_request
+from tests.support.said import delivery
 
 
 async def small_window(here: GatewaySystem) -> RawWebSocket:
@@ -49,7 +51,7 @@ async def welcomed_with_small_window(here: GatewaySystem, **hello: Any) -> Clien
 def flood(here: GatewaySystem, client: Client, count: int, size: int = 10_000) -> None:
     connection = here.connection(client)
     for _ in range(count):
-        assert connection.tell(Deliver("ada", b'{"content": "%s"}' % (b"x" * size), None))
+        assert connection.tell(delivery("ada", Out(b'{"content": "%s"}' % (b"x" * size))))
 
 
 class TestTooSlow:
@@ -114,19 +116,19 @@ class TestTooSlow:
     async def test_a_mailbox_that_was_full_once_closes(self) -> None:
         async with gateway_system() as here:
             client = await here.welcomed()
-            here.connection(client).tell(Deliver("ada", b'{"seq":9}', 9))
+            here.connection(client).tell(delivery("ada", Out(b'{"seq":9}', 9)))
             assert await client.ended() == TOO_SLOW
             assert client.seqs == []
 
 
 class TestSilence:
     async def test_pings_are_sent_and_pongs_are_life(self) -> None:
-        async with gateway_system(heartbeat_interval=0.05, silent_intervals=4) as here:
+        async with gateway_system(heartbeat_interval=0.25, silent_intervals=4) as here, trio.open_nursery() as nursery:
             client = await here.welcomed()
-            with trio.move_on_after(0.6):
-                await client.next()
+            nursery.start_soon(client.next)  # answers them
+            await here.holds(lambda: client.pings >= 6 or client.code is not None)
             assert client.code is None
-            assert client.pings >= 5
+            nursery.cancel_scope.cancel()
 
     async def test_silence_closes_after_so_many_intervals_and_no_later(self) -> None:
         async with gateway_system(heartbeat_interval=0.4, silent_intervals=3) as here:
@@ -160,17 +162,17 @@ class TestSilence:
             assert max(pings) == 1
 
     async def test_any_frame_is_a_sign_of_life(self) -> None:
-        async with gateway_system(heartbeat_interval=0.1, silent_intervals=2) as here:
+        async with gateway_system(heartbeat_interval=0.5, silent_intervals=2) as here:
             client = await here.welcomed()
-            for _ in range(8):
-                await trio.sleep(0.05)
+            for _ in range(6):
+                await trio.sleep(0.25)
                 await client.raw.send_frame(PONG)
             assert (await client.ask("heartbeat"))["type"] == "heartbeat"
 
 
 class TestEnds:
     async def test_codes_are_counted_and_logged_with_their_reason(self) -> None:
-        async with gateway_system(hello_within=0.2) as here:
+        async with gateway_system(hello_within=2.0) as here:
             left = await here.welcomed()
             await left.raw.send_frame(CLOSE, close_payload(1001, "bye"))
             assert (await left.raw.read_close()).code == 1001
@@ -257,10 +259,11 @@ class TestDraining:
         async with gateway_system() as here, trio.open_nursery() as nursery:
             client = await here.welcomed()
             nursery.start_soon(here.system.ref("/gateway/connections").ask, Drain(3.0, over=1000.0), 10.0)
-            await client.until("draining")
+            told = await client.until("draining")
             refused = await client.ask("start_run", "A brief that is long enough", workflow="delivery")
             assert (refused["type"], refused["metadata"]["code"]) == ("error", "unavailable")
-            assert refused["metadata"]["retry_after"] > 0
+            assert refused["metadata"]["retry_after"] == told["metadata"]["retry_after"] > 0
+            assert refused["content"] == LEAVING
             assert (await client.ask("list_runs"))["type"] == "reply"
             assert (await client.ask("heartbeat"))["type"] == "heartbeat"
             here.say("d1")
@@ -337,7 +340,7 @@ class TestDraining:
             (path,) = here.connections()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(here.system.ref("/gateway/connections").ask, Drain(1.0), 10.0)
-                await here.holds(lambda: here.system.ref(path).target.actor.draining)
+                await here.holds(lambda: here.system.ref(path).target.actor._drained)
                 await raw.stream.send_all(request[40:])
                 assert b" 503 " in await raw.read_head()
 
@@ -510,8 +513,5 @@ class TestTheTree:
 
     async def test_a_stream_that_is_accepted_in_vain_is_closed(self) -> None:
         async with gateway_system(most=0, spare=0) as here:
-            mine, theirs = trio.socket.socketpair()
-            stream = trio.SocketStream(theirs)
-            here.system.ref("/gateway/connections").tell(Accepted(stream))
-            assert await mine.recv(1) == b""
-            mine.close()
+            raw = await here.dial()
+            assert await raw.read_to_end() == b""

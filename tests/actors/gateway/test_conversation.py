@@ -10,13 +10,14 @@ import trio.testing
 
 from actors.gateway.answers import UNREACHABLE
 from actors.gateway.entrance import RUSH
+from actors.gateway.outbound import Out
 from actors.protocol.codes import BAD_FRAMES, CONNECTION_FAILED, NO_HELLO, RATE_IGNORED
 from actors.storage.attending import Arrive
-from actors.users.messages import Deliver
 from runtime import Crash
 from supervisors import Intensity
 from tests.support.gateway_system import GatewaySystem, gateway_system
 from tests.support.memory_journal import MemoryStorage, Plan
+from tests.support.said import delivery
 
 BRIEF = "A shop that sells tea by weight"
 
@@ -80,12 +81,12 @@ class TestHello:
 
     async def test_who_has_said_hello_in_time_is_not_blamed_for_a_slow_daemon(self) -> None:
         plan = Plan()
-        async with gateway_system(plan=plan, hello_within=0.05) as here:
+        async with gateway_system(plan=plan, hello_within=1.0) as here:
             plan.close_gate()
             client = await here.connect()
             await client.send("hello", user_id="bob")
             await here.alive("/users/bob")
-            await trio.sleep(0.1)  # beyond the deadline of the hello
+            await trio.sleep(1.1)  # beyond the deadline of the hello
             plan.gate.set()
             welcome = await client.next()
             assert welcome is not None
@@ -129,6 +130,18 @@ class TestBeforeWelcome:
             await client.send("hello", user_id="ada")
             for _ in range(56):
                 await client.send("heartbeat")
+            assert await client.ended() == RATE_IGNORED
+            assert client.frames == []
+
+    async def test_nor_may_few_that_are_large_wait_for_it(self) -> None:
+        plan = Plan()
+        async with gateway_system(plan=plan, limits={"frame_bytes": 100_000}) as here:
+            plan.close_gate()
+            client = await here.connect()
+            await client.send("hello", user_id="ada")
+            await client.send("decide", "x" * 60_000)
+            await here.holds(lambda: len(early(here)) == 1)
+            await client.send("decide", "x" * 60_000)
             assert await client.ended() == RATE_IGNORED
             assert client.frames == []
 
@@ -212,7 +225,7 @@ def connection_of(here: GatewaySystem) -> Any:
 
 def early(here: GatewaySystem) -> list[Any]:
     found = [here.system.ref(path).target.actor for path in here.connections()]
-    return [heard for actor in found if actor is not None for heard in actor._conversation._early]
+    return [heard for actor in found if actor is not None for heard in actor._conversation._early._heard]
 
 
 class TestResume:
@@ -533,12 +546,13 @@ class TestIsolation:
     async def test_an_event_of_another_user_is_refused_counted_and_logged(self) -> None:
         async with gateway_system() as here:
             client = await here.welcomed()
-            here.connection(client).tell(Deliver("bob", b'{"type": "system", "content": "secret"}', 1))
-            here.connection(client).tell(Deliver("bob", b'{"type": "agent_delta", "content": "secret"}', None))
+            here.connection(client).tell(delivery("bob", Out(b'{"type": "system", "content": "secret"}', 1)))
+            delta = Out(b'{"type": "agent_delta", "content": "secret"}')
+            here.connection(client).tell(delivery("bob", delta, delta))
             here.say("d1")
             await client.until("system")
             assert client.contents == ["d1"]
-            assert here.counters.isolation_violations == 2
+            assert here.counters.isolation_violations == 3
             planted = [line for line in here.logs if "isolation violation" in str(line["event"])]
             assert [(line["user"], line["owner"]) for line in planted] == [("ada", "bob")] * 2
 
@@ -547,7 +561,7 @@ class TestIsolation:
             client = await here.connect()
             await here.holds(here.connections)
             (path,) = here.connections()
-            here.system.ref(path).tell(Deliver("bob", b"secret", None))
+            here.system.ref(path).tell(delivery("bob", Out(b"secret")))
             await here.holds(lambda: here.counters.isolation_violations == 1)
             assert (await client.hello())["type"] == "welcome"
 

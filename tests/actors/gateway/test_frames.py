@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
-from actors.gateway.frames import PING_FRAME, close_frame, text_frames
+from actors.gateway.frames import PING_FRAME, close_frame
+from tests.support.whole_frames import text_frames
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 200_000])

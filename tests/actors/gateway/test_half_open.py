@@ -29,7 +29,6 @@ async def test_a_program_that_was_stopped_is_found_and_said() -> None:
     hello = b'{"id": "h", "type": "hello", "metadata": {"user_id": "ada"}}'
     said = (upgrade_request() + encode_frame(TEXT, hello)).hex()
     async with gateway_system(heartbeat_interval=0.3, silent_intervals=3, close_within=0.2) as here:
-        other = await here.welcomed("bob")
         command = [sys.executable, "-c", CLIENT, str(here.port), said]
         process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
@@ -37,6 +36,7 @@ async def test_a_program_that_was_stopped_is_found_and_said() -> None:
             with trio.fail_after(20):
                 assert b"inside" in await process.stdout.receive_some()
             process.send_signal(signal.SIGSTOP)
+            other = await here.welcomed("bob")  # not before: until somebody reads for it, it is silent as well
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(other.ended)  # answers its pings
                 await here.holds(lambda: here.counters.connections_closed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from actors.gateway.rules import (
@@ -9,9 +11,12 @@ from actors.gateway.rules import (
     REFUSALS_A_MINUTE,
     Admitted,
     CommandRate,
+    Early,
     TooFast,
     Window,
 )
+from actors.protocol.codes import ErrorCode
+from actors.protocol.decode import Rejected
 
 
 class TestWindow:
@@ -67,3 +72,18 @@ class TestCommandRate:
         rate = CommandRate(2, 1)
         answers = [rate.admit(0.0, 0, sign_of_life=True) for _ in range(FREE_SIGNS_A_SECOND + 3)]
         assert [isinstance(answer, Admitted) for answer in answers] == [True] * 12 + [False]
+
+
+class TestEarly:
+    def heard(self, name: str) -> Any:
+        return Rejected(ErrorCode.BAD_REQUEST, name)
+
+    def test_so_many_may_wait_and_are_taken_in_their_order(self) -> None:
+        early, heard = Early(3, 1000), [self.heard(name) for name in "abcd"]
+        assert [early.add(each, 10) for each in heard] == [True, True, True, False]
+        assert early.take() == heard[:3]
+        assert early.take() == []
+
+    def test_so_much_may_wait(self) -> None:
+        early = Early(1000, 100)
+        assert [early.add(self.heard("a"), 40) for _ in range(3)] == [True, True, False]

@@ -15,11 +15,11 @@ import pytest
 import trio
 import trio.testing
 
+from actors.gateway.outbound import Out
 from actors.protocol.codes import TOO_SLOW
-from actors.users.messages import Deliver
 from tests.support.gateway_system import Client, GatewaySystem, gateway_system
 from tests.support.raw_websocket import RawWebSocket
-from tests.support.said import delta, ephemeral
+from tests.support.said import delivery, delta, ephemeral
 
 LIMIT = 60_000
 TEXT = " " + "x" * 4_000
@@ -106,7 +106,7 @@ async def test_a_client_that_lags_is_spared_what_newer_events_stand_for() -> Non
             outs = [delta("m", size, piece), ephemeral("agent_progress", str(number), step="m")]
             size += len(piece)
             for connection, out in itertools.product(connections, outs):
-                assert connection.tell(Deliver("ada", out.frame, None, 0, out.event))
+                assert connection.tell(delivery("ada", out))
             if number % 100 == 0:
                 await trio.testing.wait_all_tasks_blocked()
                 while len(quick.frames) < 2 * number + 1:
@@ -126,15 +126,15 @@ async def test_a_client_that_lags_is_spared_what_newer_events_stand_for() -> Non
 
 async def test_a_client_that_takes_a_little_at_a_time_is_not_cut_off() -> None:
     """What is too long is to take nothing for so long, not to need long for much."""
-    async with gateway_system(limits={"outbound_bytes": 10**8}, send_within=0.3, close_within=0.3) as here:
+    async with gateway_system(limits={"outbound_bytes": 10**8}, send_within=1.0, close_within=0.3) as here:
         slow = await wedged(here)
         connection = here.connection(slow)
         frame = b'{"type":"agent_progress","metadata":{},"content":"%s"}' % (b"x" * 2_000_000)
-        assert connection.tell(Deliver("ada", frame, None))
+        assert connection.tell(delivery("ada", Out(frame)))
         received = 0
         for _ in range(40):  # one message, one batch: several times the time for a send
             received += len(await slow.raw.stream.receive_some(40_000))
-            await trio.sleep(0.03)
+            await trio.sleep(0.075)
         assert received < 2_000_000
         assert connection.target.watchable() is not None
         assert here.counters.connections_closed == {}
@@ -149,7 +149,7 @@ async def test_much_in_one_turn_is_no_lag() -> None:
         connection = here.connection(client)
         frame = b'{"type":"agent_progress","metadata":{},"content":"%s"}' % (b"x" * 5_000)
         for _ in range(20):
-            assert connection.tell(Deliver("ada", frame, None))
+            assert connection.tell(delivery("ada", Out(frame)))
         for _ in range(20):
             assert (await client.next() or {})["type"] == "agent_progress"
         assert here.counters.ephemeral_merged == 0

@@ -9,7 +9,6 @@ import trio
 import trio.testing
 import trio_websocket
 
-from actors.gateway.frames import text_frames
 from actors.gateway.scanner import Breach
 from actors.gateway.socket import Closed, Ending, Socket, conclude
 from tests.support.bare_gateway import End, Gateway, for_ever
@@ -23,6 +22,7 @@ from tests.support.raw_websocket import (
     encode_frame,
     upgrade_request,
 )
+from tests.support.whole_frames import text_frames
 
 ANSWER = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

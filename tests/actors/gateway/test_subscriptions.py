@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
+from actors.gateway.settings import GatewayServices
 from actors.operations.channels import Channels, Published, Topic
 from actors.protocol.channel_events import AgentState, AgentView, AlertView, Channel, channel_event
 from actors.protocol.events import encode
@@ -12,6 +15,8 @@ from tests.support.gateway_system import Client, GatewaySystem, gateway_system
 
 if TYPE_CHECKING:
     import random
+
+    import pytest
 
 ALERT = AlertView(alert_id="a", name="lag", severity="critical", message="Slow.", raised_at="2026-11-20T08:30:00.000Z")
 
@@ -172,3 +177,21 @@ async def test_nothing_of_a_channel_comes_between_replayed_events() -> None:
         assert heard(late)[-1] == "last"
         assert set(heard(late)) == {"a0", "a1", "a2", "a3", "a4", "last"}
         late.verify()
+
+
+def told_alerts(client: Client) -> list[str]:
+    frames = [frame["metadata"] for frame in client.frames if frame["type"] == "channel"]
+    return [each["payload"]["alert_id"] for each in frames if each["channel"] == "system_alerts"]
+
+
+async def test_who_begins_to_hear_of_alerts_is_told_those_that_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gateway_system() as here:
+        open_alerts = [channels(here).alert(attrs.evolve(ALERT, alert_id=name)) for name in ("a", "b")]
+        monkeypatch.setattr(GatewayServices, "open_alerts", property(lambda _: lambda: open_alerts))
+        by_hello = await here.welcomed("root", subscribe=["system_alerts", "agent_status"])
+        by_command, another = await here.welcomed("root"), await here.welcomed("root", subscribe=["agent_status"])
+        assert (await by_command.ask("subscribe", channel="system_alerts"))["type"] == "reply"
+        for each in (by_hello, by_command, another):
+            await answered(each)
+            each.verify()
+        assert (told_alerts(by_hello), told_alerts(by_command), told_alerts(another)) == (["a", "b"], ["a", "b"], [])

@@ -30,6 +30,7 @@ from actors.protocol.events import encode
 from actors.protocol.stamps import Stamps
 from runtime import Actor, System
 from supervisors import ChildSpec, supervise
+from tests.support.examples import examples
 from tests.support.grammar import Checker
 
 AGENT = AgentView(agent_id="r.s", name="Analyst", role="Analyst", status=AgentState.PROCESSING)
@@ -148,7 +149,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(0.6), deadline=None)
 @given(STEPS)
 def test_everybody_hears_what_the_table_says_and_nothing_else(steps: list[tuple[str, Any, Any]]) -> None:
     ears = [Ear(user, role) for user, role in PEOPLE]

@@ -8,13 +8,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import attrs
 import pytest
 
+from actors.storage import cursors
 from actors.storage.cursors import SEEN_AGAIN
 from actors.storage.database import Database
-from actors.storage.interface import CURSOR_LIFETIME, MOST_CURSORS, Arrival, Cursor, Record
+from actors.storage.interface import CURSOR_LIFETIME, MOST_CURSORS, Arrival, Cursor, Record, Waking
+from tests.support.stored_users import users_of
 
 NOW = 2_000_000_000.0
 
@@ -72,7 +75,7 @@ def test_a_client_of_somebody_unknown_makes_the_log(database: Database) -> None:
     cursor = arrive(database, "c", user="new")
     assert (cursor.came_in, cursor.new) == (0, True)
     assert database.top("new").epoch == cursor.epoch
-    assert database.list_users("", 10) == ["new"]
+    assert users_of(database) == ["new"]
 
 
 def test_the_same_name_of_another_user_is_another_client(database: Database) -> None:
@@ -143,8 +146,9 @@ def test_what_was_covered_is_told_of_this_log_only(database: Database) -> None:
     arrive(database, "never acked")
     arrive(database, "of another log")
     move(database, "of another log", 50, epoch="old")
-    assert database.covered("ann") == [(0, 2), (3, 9)]
-    assert database.covered("nobody") == []
+    database.top("nobody")
+    wakings = [Waking(user, NOW, 100, 7 * 86_400.0, 1000) for user in ("ann", "nobody")]
+    assert [each.covered for each in database.wake(wakings)] == [[(0, 2), (3, 9)], []]
 
 
 def test_what_has_nothing_to_write_costs_nothing(database: Database) -> None:
@@ -172,6 +176,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from random import Random
+from typing import Any
 from actors.storage.database import Database
 from actors.storage.interface import Arrival, Cursor
 
@@ -188,3 +193,60 @@ def test_cursors_outlive_a_kill(tmp_path: Path) -> None:
     database = Database(path, random=Random(1), wall_clock=lambda: NOW)
     assert arrive(database, "c", now=7.0).acked == 4
     database.close()
+
+
+def rows(database: Database) -> list[tuple[Any, ...]]:
+    connection = database._connection
+    assert connection is not None
+    select = "SELECT user, client_id, came_in, acked, seen FROM cursor JOIN logs ON log = logs.id ORDER BY 1, 2"
+    return list(connection.execute(select))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_comes_together_is_treated_as_who_comes_one_after_the_other(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cursors, "MOST_CURSORS", 3)
+    rng, now = Random(seed), NOW
+    together, apart = (
+        Database(tmp_path / name, random=Random(1), wall_clock=lambda: NOW) for name in ("together", "apart")
+    )
+    for number in range(40):
+        now += rng.choice([0.0, 1.0, 2 * SEEN_AGAIN, CURSOR_LIFETIME / 2, CURSOR_LIFETIME + 1])
+        for each in (together, apart):
+            each.append([Record(f"e{number}", b"{}", (f"u{number % 3}",))])
+        arrivals = [
+            Arrival(
+                f"u{rng.randrange(3)}",
+                f"c{rng.randrange(6)}",
+                now + rng.choice([0.0, 0.5]),
+                tuple(f"c{rng.randrange(6)}" for _ in range(rng.randrange(3))),
+            )
+            for _ in range(rng.randrange(1, 8))
+        ]
+        answers = together.attend((), arrivals, ())
+        one_by_one = [apart.attend((), (arrival,), ())[0] for arrival in arrivals]
+        assert [attrs.evolve(each, epoch="e") for each in answers] == [
+            attrs.evolve(each, epoch="e") for each in one_by_one
+        ]
+        assert rows(together) == rows(apart)
+    together.close()
+    apart.close()
+
+
+def test_looking_them_up_takes_as_many_statements_however_many_come(database: Database) -> None:
+    connection = database._connection
+    assert connection is not None
+
+    def selects(arrivals: list[Arrival]) -> int:
+        said: list[str] = []
+        connection.set_trace_callback(said.append)
+        assert all(cursor.new for cursor in database.attend((), arrivals, ()))
+        connection.set_trace_callback(None)
+        return sum("FROM asked" in statement for statement in said)
+
+    database.top("ann")
+    few = selects([Arrival("ann", "first", NOW)])
+    assert selects([Arrival("ann", f"c{number}", NOW) for number in range(40)]) == few
+    database.attend([f"u{number}" for number in range(100)], (), ())
+    assert selects([Arrival(f"u{number}", "c", NOW) for number in range(100)]) == few

@@ -20,6 +20,7 @@ from actors.storage.interface import (
     Stored,
     Trimmed,
 )
+from tests.support.stored_users import users_of
 
 DAY = 24 * 3600.0
 
@@ -106,7 +107,7 @@ def test_effects_without_an_event_happen_once(database: Database) -> None:
     assert database.append([Record("x", None, (), (PutState("s", "k", b"2"),))]) == [Appended("x", (), repeated=True)]
     database.append([Record("y", None, (), (DeleteState("s", "k"), DeleteState("s", "never")))])
     assert database.get_state("s", "k") is None
-    assert database.list_users("", 10) == []
+    assert users_of(database) == []
 
 
 def test_an_empty_batch(database: Database) -> None:
@@ -134,7 +135,7 @@ def test_a_reply_is_kept_with_its_event_and_the_first_stays(database: Database) 
     assert database.find_reply("ann", "c2") is None
     database.append([Record("e2", None, (), (attrs.evolve(keep, reply=b"other"), KeepReply("eve", "c1", b"", b"", 0)))])
     assert database.find_reply("ann", "c1") == KeptReply(b"digest", b"reply", 5.0)
-    assert database.list_users("", 10) == ["ann", "eve"]
+    assert users_of(database) == ["ann", "eve"]
 
 
 def test_a_log_has_an_epoch_of_its_own_that_outlives_the_process(database: Database) -> None:
@@ -145,12 +146,6 @@ def test_a_log_has_an_epoch_of_its_own_that_outlives_the_process(database: Datab
     assert database.top("ann") == ann
     database.append([event("e1", "ann")])
     assert database.top("ann") == Position(ann.epoch, 1, 1)
-
-
-def test_users_are_listed_in_pages(database: Database) -> None:
-    database.append([event("e1", "cy", "ann", "bob")])
-    assert database.list_users("", 2) == ["ann", "bob"]
-    assert database.list_users("bob", 2) == ["cy"]
 
 
 def trim(database: Database, *, now: float, events: int = 20_000, age: float = 7 * DAY, limit: int = 100) -> Trimmed:
@@ -197,7 +192,7 @@ def test_replies_and_ids_without_events_are_forgotten_after_a_day(database: Data
 
 def test_trimming_the_log_of_somebody_unknown(database: Database) -> None:
     assert trim(database, now=0) == Trimmed(0, 0)
-    assert database.list_users("", 10) == []
+    assert users_of(database) == []
 
 
 def test_whatever_breaks_a_batch_leaves_nothing_of_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +207,7 @@ def test_whatever_breaks_a_batch_leaves_nothing_of_it(database: Database, monkey
         patch.setattr(database, "_apply", break_at_the_second)
         with pytest.raises(ZeroDivisionError):
             database.append([event("e1", "ann"), event("e2", "ann")])
-    assert database.list_users("", 10) == []
+    assert users_of(database) == []
     assert database.append([event("e1", "ann")]) == [Appended("e1", (("ann", 1),), repeated=False)]
 
 

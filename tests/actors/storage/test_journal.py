@@ -101,6 +101,15 @@ class TestClients:
             page = await here.ask(ReadPage("ada", 0, 5))
             assert (page.position.seq, [stored.seq for stored in page.events]) == (1, [1])
 
+    async def test_who_wakes_loses_nothing_that_has_to_stay(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as here:
+            for name in "abcd":
+                await here.ask(append(name))
+            awake = await here.ask(Wake(Waking("ada", 5000.0, 1, 10_000.0, 1000, keep=3)))
+            assert (awake.trimmed, awake.position.first) == (Trimmed(2, 0), 3)
+            awake = await here.ask(Wake(Waking("ada", 5000.0, 1, 10_000.0, 1000)))
+            assert (awake.trimmed, awake.position.first) == (Trimmed(1, 0), 4)
+
     async def test_all_who_come_in_one_batch_share_a_commit(self, tmp_path: Path) -> None:
         """New users and new clients, with everything that their contexts ask in between."""
         async with bench(tmp_path) as here:

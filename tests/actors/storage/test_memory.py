@@ -26,6 +26,7 @@ from actors.storage.memory import (
 )
 from actors.storage.words import LONGEST_WORD, query_words, words_of
 from tests.support.engines_system import START, open_database
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,7 +238,7 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(1), deadline=None)
 @given(HOSTILE, HOSTILE)
 def test_a_query_is_words_and_nothing_else(content: str, query: str) -> None:
     """Whatever is asked for, in whatever language: no error, nothing else is done, and what holds a word is found."""
@@ -290,7 +291,7 @@ def play(database: Database, steps: list[tuple[str, str, int, str]], only: str |
     return given_back
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(0.4), deadline=None)
 @given(STEPS)
 def test_a_user_finds_the_same_whatever_others_do(steps: list[tuple[str, str, int, str]]) -> None:
     """Interleaved users: what each finds, in which order and with which scores, is what they would find alone."""

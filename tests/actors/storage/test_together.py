@@ -24,6 +24,7 @@ from actors.storage.interface import (
     Waking,
 )
 from actors.storage.together import AT_ONCE
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,7 @@ def test_every_user_gets_their_own(database: Database) -> None:
     for number, (user, found) in enumerate(zip(ODD, awake, strict=True)):
         assert found.position == database.top(user)
         assert found.position.seq == number + 2
-        assert found.covered == [(number, number + 1)] == database.covered(user)
+        assert found.covered == [(number, number + 1)]
         assert found.lists == ([(f"{user}{number}/1", user.encode())], [])
     assert database.tops(ODD) == [each.position for each in awake]
     pages = database.read_several([(user, 1, 3) for user in ODD])
@@ -187,7 +188,7 @@ texts = st.text(st.sampled_from(["a", "b", "/", "\0", "\ud7ff", "\ue000", "\U001
 
 
 @given(st.lists(texts.filter(bool), max_size=12, unique=True), st.lists(texts, min_size=1, max_size=6))
-@settings(max_examples=60)
+@settings(max_examples=examples(0.6))
 def test_a_list_holds_what_begins_with_its_prefix_and_nothing_else(keys: list[str], prefixes: list[str]) -> None:
     import sqlite3
 

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from actors.protocol.codes import REPLACED
 from actors.protocol.commands import Resume
+from tests.support.examples import examples
 from tests.support.users_system import UsersSystem, settle, users_system, virtual
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ async def play(here: UsersSystem, steps: list[tuple[Any, ...]]) -> None:
         assert follower.joining.last == model.top
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(1.2), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
 def test_every_client_goes_on_where_the_contract_says(steps: list[tuple[Any, ...]]) -> None:
     async def main() -> None:

@@ -9,6 +9,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, example, given, settings
 
+from tests.support.examples import examples
 from tests.support.memory_journal import Fault
 from tests.support.users_system import UsersSystem, settle, users_system, virtual
 
@@ -100,7 +101,7 @@ async def play(here: UsersSystem, steps: list[str]) -> None:
     await trio.sleep(120)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(1.5), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
 @example(["say", "wait", "trouble", "say more", "wait long", "wait long"])  # 60.3 - 60.0 is less than 0.3
 def test_nothing_is_lost_doubled_or_reordered(steps: list[str]) -> None:

@@ -12,9 +12,9 @@ from actors.protocol.agent_events import Attempt, agent_delta, agent_progress
 from actors.protocol.event_types import NoticeLevel
 from actors.protocol.events import Event, Stamp, encode
 from actors.protocol.run_events import system
-from actors.storage.interface import Appended, DeleteState
+from actors.storage.interface import Appended, DeleteState, Effect, KeepReply, PutState
 from actors.users.messages import Item
-from actors.users.outbox import LARGEST_BATCH, Entry, Offers, Outbox, joined
+from actors.users.outbox import LARGEST_BATCH, Entry, Offers, Outbox, joined, latest
 
 OF = Attempt(agent_name="Analyst", session_id="s", run_id="r", step="analysis")
 
@@ -302,3 +302,36 @@ def test_an_effect_stays_with_its_item(seen: bool) -> None:
     offers.failed(seen=seen)
     (item,) = offers.next()
     assert item.effects == effects
+
+
+keys = st.sampled_from(["a", "b"])
+effects = st.one_of(
+    st.builds(PutState, st.just("space"), keys, st.binary(max_size=2)),
+    st.builds(DeleteState, st.just("space"), keys),
+    st.builds(KeepReply, st.just("ada"), keys, st.just(b""), st.binary(max_size=2), st.just(1.0)),
+)
+
+
+@given(st.lists(st.lists(effects, max_size=4), max_size=6))
+def test_of_items_that_are_committed_together_only_the_last_changes_a_key(changes: list[list[Effect]]) -> None:
+    items = tuple(Item(notice(f"d{number}"), tuple(of)) for number, of in enumerate(changes))
+    kept = latest(items)
+    assert [item.event for item in kept] == [item.event for item in items]
+    assert _state(kept) == _state(items)
+    assert [e for e in _effects(kept) if isinstance(e, KeepReply)] == [
+        e for e in _effects(items) if isinstance(e, KeepReply)
+    ]
+    where = [(e.space, e.key) for e in _effects(kept) if isinstance(e, PutState | DeleteState)]
+    assert len(where) == len(set(where))
+
+
+def _effects(items: Any) -> list[Effect]:
+    return [effect for item in items for effect in item.effects]
+
+
+def _state(items: Any) -> dict[str, bytes | None]:
+    state: dict[str, bytes | None] = {}
+    for effect in _effects(items):
+        if isinstance(effect, PutState | DeleteState):
+            state[effect.key] = getattr(effect, "value", None)
+    return state

@@ -47,6 +47,7 @@ def test_who_polls_without_a_name_goes_on_where_it_says() -> None:
         async with users_system() as here:
             await said(here, "d1")
             assert not (await poll(here, "")).plan.resumed
+            assert (await poll(here, "", Resume("old", 0))).plan.gap is GapReason.EPOCH
             assert (await poll(here, "", Resume(EPOCH, 1))).plan.resumed
             assert here.counters.events_delivered == 0  # it was never sent
             await said(here, "d2")

@@ -13,6 +13,7 @@ import trio
 from actors.durable.supervisor import TakeUp
 from actors.protocol.codes import ErrorCode
 from actors.protocol.event_types import RunStatus
+from actors.protocol.events import caused_by
 from actors.storage.interface import KeptReply, PutState
 from actors.users.context import ContextSettings
 from actors.users.keys import OPEN, RUNS, default_session, run_key
@@ -430,6 +431,33 @@ class TestSteering:
                 assert await here.handle(cancel(run_id)) == {"run_id": run_id, "status": "running"}
                 assert sum(isinstance(message, Steer) for message in heard) == 1
                 assert await here.handle(cancel(run_id)) == {"run_id": run_id, "status": "running"}
+
+        virtual(main)
+
+    def test_the_reply_comes_before_what_the_order_caused_though_the_run_crashes_between(self) -> None:
+        async def main() -> None:
+            heard: list[Any] = []
+
+            def commit_and_crash(crew: Crews, order: Steer) -> object:
+                """The run crashes before it has heard that the order is on the disk; it goes on with what that says."""
+                reply = json.dumps({"run_id": run_id, "status": "running"}).encode()
+                assert order.keep is not None
+                keep = Item(None, (attrs.evolve(order.keep, reply=reply),), change="change")
+                record = new_record("ada", run_id, OWN, WORKFLOW, BRIEF, "2026-11-20T00:00:00.000Z")
+                record = attrs.evolve(record, status="cancelled")
+                event = caused_by(RunEvents(here.services.stamps).status(record), "c2")
+                here.context.tell(Emit((keep, Item(event))))
+                raise RuntimeError("planned")
+
+            async with users_system(runs=lambda: Crews(heard, commit_and_crash)) as here:
+                run_id = (await here.handle(start()))["run_id"]
+                follower = await here.follow()
+                follower.ref.tell(Handle(command(cancel(run_id)), follower.client_id, follower.hello_at, "user"))
+                await trio.sleep(5)
+                (frame,) = follower.frames
+                assert frame["metadata"]["cause"] == "c2"
+                assert follower.answers == [(0, {"run_id": run_id, "status": "running"})]
+                assert sum(isinstance(message, Steer) for message in heard) == 1
 
         virtual(main)
 

@@ -11,7 +11,7 @@ import trio
 from actors.protocol.codes import CLOSES, Close, Reconnect, close
 from tests.support.grammar_log import Log, whole_run
 from tests.support.hasty import Hasty
-from tests.support.log_daemon import log_daemon
+from tests.support.log_daemon import WITHIN, log_daemon
 from tests.support.scripted_server import serving
 from understudy.client import (
     Closed,
@@ -64,7 +64,7 @@ async def test_every_row_of_the_table_of_closes(row: Close) -> None:
     states: list[State] = []
     async with serving(first, second) as server:
         async with open_client(server.url, rng=Hasty(1), on_state=states.append, subscribe=["agent_status"]) as client:
-            with trio.fail_after(10):
+            with trio.fail_after(WITHIN):
                 seen = [await anext(client), await anext(client)]
                 client.post("typing", metadata={"active": True})
                 if row.reconnect in (Reconnect.NEVER, Reconnect.WITH_NEW_TOKEN):
@@ -121,7 +121,7 @@ async def test_a_missing_seq_closes_with_4411_and_resumes() -> None:
             await peer.durable("system", word)
 
     async with serving(first, replay) as server, open_client(server.url, rng=Hasty(1)) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(WITHIN):
             seen = [event.content async for event in until_seq(client, 3)]
     assert seen == ["one", "two", "three"]
     assert codes == [4411]
@@ -146,7 +146,7 @@ async def test_what_was_read_from_the_old_connection_is_acknowledged_on_the_new_
 
     async with serving(first, second) as server:
         async with open_client(server.url, rng=Hasty(1)) as client:
-            with trio.fail_after(10):
+            with trio.fail_after(WITHIN):
                 await anext(client)
                 lost.set()
                 await client.command("get_run")
@@ -166,7 +166,7 @@ async def test_a_hole_that_only_the_client_can_see_is_a_gap() -> None:
 
     async with serving(first, second) as server, open_client(server.url, rng=Hasty(1)) as client:
         client.post("typing")
-        with trio.fail_after(10):
+        with trio.fail_after(WITHIN):
             gap, event = await anext(client), await anext(client)
         assert isinstance(gap, Gap)
         assert gap.reason == "hole"
@@ -180,7 +180,7 @@ async def test_an_unknown_type_comes_as_a_plain_event_and_known_ones_as_their_cl
         await peer.ephemeral("typing", user_id="eve", active=True)
 
     async with serving(script) as server, open_client(server.url, rng=Hasty(1)) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(WITHIN):
             unknown, typing = await anext(client), await anext(client)
     assert type(unknown) is Event
     assert unknown.seq == 1
@@ -206,7 +206,7 @@ async def test_commands_without_an_answer_are_repeated_in_order_with_the_same_id
         await peer.reply(heard[1][0], run_id="r1")
 
     async with serving(first, second) as server, open_client(server.url, rng=Hasty(1)) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(WITHIN):
             async with trio.open_nursery() as nursery:
 
                 async def start() -> None:
@@ -241,7 +241,7 @@ async def test_no_more_commands_are_under_way_than_the_daemon_takes_and_rate_lim
         await peer.reply(await peer.command("typing"))
 
     async with serving(script) as server, open_client(server.url, rng=Hasty(1)) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(WITHIN):
             await client.until(Open)
             for _ in range(3):
                 client.post("typing", metadata={"active": True})
@@ -256,7 +256,7 @@ async def test_a_command_is_measured_before_it_is_sent_also_if_it_was_given_befo
 
     async with serving(script) as server, open_client(server.url, rng=Hasty(1)) as client:
         large = client.post("send_message", content="x" * 500)
-        with trio.fail_after(10):
+        with trio.fail_after(WITHIN):
             dropped = await anext(client)
             assert isinstance(dropped, CommandDropped)
             assert (dropped.command_id, dropped.reason, dropped.perhaps_done) == (large, "too_large", False)
@@ -284,7 +284,7 @@ async def test_subscriptions_are_asked_for_again() -> None:
         serving(first, second) as server,
         open_client(server.url, rng=Hasty(1), subscribe=["task_completion"]) as client,
     ):
-        with trio.fail_after(10):
+        with trio.fail_after(WITHIN):
             await client.until(Open)
             await client.subscribe("engine_status")
             with pytest.raises(CommandRefused):
@@ -316,7 +316,7 @@ async def test_an_expired_token_is_renewed() -> None:
         return tokens.pop(0)
 
     async with serving(first, second) as server, open_client(server.url, rng=Hasty(1), token=token) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(WITHIN):
             assert (await anext(client)).content == "here"
 
 
@@ -374,7 +374,7 @@ async def test_what_was_posted_just_before_leaving_still_goes_out_before_the_clo
         async with open_client(server.url, rng=Hasty(1)) as client:
             await client.until(Open)
             client.post("mark_read", metadata={"message_id": "m"})
-        with trio.fail_after(5):
+        with trio.fail_after(WITHIN):
             while not codes:
                 await trio.sleep(0.001)
     assert codes == [1000]
@@ -443,7 +443,7 @@ async def test_cancelled_at_any_step_it_leaves_neither_task_nor_socket(start: in
                 finally:
                     trio.lowlevel.remove_instrument(instrument)
             cancelled = scope.cancelled_caught
-            with trio.fail_after(5):  # every socket of the client's is closed, so the daemon's tasks end too
+            with trio.fail_after(WITHIN):  # every socket of the client's is closed, so the daemon's tasks end too
                 while trio.lowlevel.current_statistics().tasks_living > own:
                     await trio.sleep(0.001)
         steps += 17
@@ -467,7 +467,7 @@ async def test_cancelled_commands_are_not_repeated() -> None:
         await peer.reply(await peer.command("list_runs"))
 
     async with serving(first, second) as server, open_client(server.url, rng=Hasty(1)) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(WITHIN):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(lambda: client.command("start_run"))
                 await given_up.wait()
@@ -485,7 +485,7 @@ async def test_states_can_be_waited_for() -> None:
         await peer.welcome(connection_id="c10")
 
     async with serving(script, idle) as server, open_client(server.url, rng=Hasty(1)) as client:
-        with trio.fail_after(10):
+        with trio.fail_after(WITHIN):
             waiting = await client.until(Waiting)
             assert isinstance(waiting, Waiting)
             assert isinstance(waiting.trouble, ConnectionEnded)

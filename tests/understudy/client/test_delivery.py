@@ -12,7 +12,7 @@ import trio
 from tests.support.grammar import check
 from tests.support.grammar_log import Log, whole_run
 from tests.support.hasty import Hasty
-from tests.support.log_daemon import LogDaemon, log_daemon
+from tests.support.log_daemon import WITHIN, LogDaemon, log_daemon
 from understudy.client import Client, Event, Gap, Open, Polling, Position, RunView, apply, open_client
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def as_frame(event: Event) -> Frame:
 
 async def read_to_end(client: Client, daemon: LogDaemon) -> list[Event]:
     events: list[Event] = []
-    with trio.fail_after(15):
+    with trio.fail_after(WITHIN):
         async for event in client:
             events.append(event)
             if event.seq == DURABLE[-1]["seq"]:
@@ -62,12 +62,12 @@ def verify(events: list[Event], daemon: LogDaemon) -> None:
 
 async def go_through(daemon: LogDaemon, seed: int = 1, **options: Any) -> None:
     async with open_client(daemon.url, rng=Hasty(seed), **options) as client:
-        await client.command("start_run", content="A shop that sells tea by weight", within=15)
+        await client.command("start_run", content="A shop that sells tea by weight", within=WITHIN)
         events = await read_to_end(client, daemon)
     verify(events, daemon)
     assert len(daemon.done) == 1  # repeated perhaps, carried out once
     assert len({hello["metadata"]["client_id"] for hello in daemon.hellos}) <= 1
-    with trio.fail_after(5):
+    with trio.fail_after(WITHIN):
         while daemon.open:
             await trio.sleep(0.001)
 
@@ -80,6 +80,7 @@ async def test_a_run_without_any_trouble_is_acknowledged_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("how", ["reset", "eof", 1011])
+@pytest.mark.repeats
 async def test_a_break_at_every_frame_boundary_loses_and_repeats_nothing(how: Break) -> None:
     # welcome, the heartbeat's answer and the reply come on top of the run's own frames
     for boundary in range(len(RUN) + 3):
@@ -88,6 +89,7 @@ async def test_a_break_at_every_frame_boundary_loses_and_repeats_nothing(how: Br
 
 
 @pytest.mark.parametrize("seed", range(40))
+@pytest.mark.repeats
 async def test_any_number_of_breaks_on_any_transport(seed: int) -> None:
     rng = random.Random(seed)
     plans: list[tuple[int, Break]] = [
@@ -103,7 +105,7 @@ async def test_a_reader_that_asks_in_short_turns_loses_nothing() -> None:
     async with log_daemon(RUN, plans=plans) as daemon, open_client(daemon.url, rng=Hasty(3)) as client:
         client.post("start_run", content="A shop that sells tea by weight")
         events: list[Event] = []
-        with trio.fail_after(15):
+        with trio.fail_after(WITHIN):
             while not events or events[-1].seq != DURABLE[-1]["seq"]:
                 with trio.move_on_after(0.0005):
                     events.append(await anext(client))
@@ -117,7 +119,7 @@ async def test_three_failed_connections_then_polling_then_back() -> None:
         async with open_client(
             daemon.url, rng=Hasty(5), user_id="ada", on_state=lambda state: states.append(type(state).__name__)
         ) as client:
-            with trio.fail_after(15):
+            with trio.fail_after(WITHIN):
                 await client.until(Polling)
                 assert daemon.upgrades >= 3
                 reply = await client.command("start_run", content="A shop that sells tea by weight")
@@ -145,7 +147,7 @@ async def test_three_failed_connections_then_polling_then_back() -> None:
 async def test_a_whole_run_by_polling_alone_is_acknowledged_to_its_end() -> None:
     async with log_daemon(RUN, refuse_upgrades=404) as daemon:
         async with open_client(daemon.url, rng=Hasty(5)) as client:
-            with trio.fail_after(15):
+            with trio.fail_after(WITHIN):
                 await client.command("start_run", content="A shop that sells tea by weight")
                 events = await read_to_end(client, daemon)
         durable = [event for event in events if event.seq is not None]
@@ -158,7 +160,7 @@ async def test_what_a_lost_log_leaves_is_told_as_a_gap_on_either_transport() -> 
     after_gap = max(frame["seq"] for frame in RUN[:10] if "seq" in frame)
     async with log_daemon(RUN, happened=10, plans=[(1, "reset")], epoch="e2") as daemon:
         async with open_client(daemon.url, rng=Hasty(5), resume=Position("e1", 3)) as client:
-            with trio.fail_after(15):
+            with trio.fail_after(WITHIN):
                 gap = await anext(client)
                 assert isinstance(gap, Gap)
                 assert gap.reason == "epoch"
@@ -176,7 +178,7 @@ async def test_polling_tells_a_gap_too() -> None:
         log_daemon(RUN, happened=10, refuse_upgrades=404, epoch="e2") as daemon,
         open_client(daemon.url, rng=Hasty(5), resume=Position("e1", 3)) as client,
     ):
-        with trio.fail_after(15):
+        with trio.fail_after(WITHIN):
             gap = await anext(client)
             assert isinstance(gap, Gap)
             assert (gap.reason, client.position) == ("epoch", Position("e1", 3))

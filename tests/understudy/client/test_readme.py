@@ -29,7 +29,7 @@ def example() -> Callable[[str, str], Awaitable[str]]:
 
 async def test_the_example_gives_the_answers() -> None:
     async with serving(whole_run) as server:
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             answers = await example()(server.url, "A shop that sells tea by weight")
     assert answers == "\n\n".join(answer(role) for role in ROLES)
 
