@@ -10,9 +10,9 @@ from bench import options
 from bench.delivery.metrics import SCENARIOS, scenario_of, tasks
 from bench.delivery.running import Turns
 from bench.delivery.subjects import NAMES, Missing, subject
-from bench.figures import OWN, Results, quietness
+from bench.figures import Results, quietness
 from bench.machine import describe
-from bench.measure import measure, run_command
+from bench.measure import Stoppable, measure
 from bench.options import say
 from bench.table import render
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it. 1 if understudy itself failed at anything: peers may. 2 where this system is not Linux."""
+    """Run it. 1 if understudy itself failed at anything: peers may. 2 where this is not Linux. 130 after Ctrl-C."""
     given = parser().parse_args(arguments)
     if sys.platform != "linux":
         say("this benchmark reads /proc and waits with epoll: it needs Linux")
@@ -53,11 +53,12 @@ def main(arguments: Sequence[str]) -> int:
             there.append(subject(name))
         except Missing as error:
             missing[name] = str(error)
-    turns = Turns(run_command, lambda line: say(f"{line} of {runs}"))
-    found = measure(wanted, there, runs, turns.run, lambda _line: None)
+    stoppable = Stoppable()
+    turns = Turns(stoppable, lambda line: say(f"{line} of {runs}"))
+    with stoppable:
+        found = measure(wanted, there, runs, turns.run, lambda _line: None)
     machine["processor time spent on the benchmark"] = quietness(found.shares)
     machine["subjects"] = found.subjects
-    metrics = [task.metric for task in wanted]
-    results = Results("delivery", machine, metrics, found.figures, missing, dict(found.failed))
+    results = Results("delivery", machine, found.metrics(wanted), found.figures, missing, dict(found.failed))
     print(json.dumps(results.as_json(), ensure_ascii=False, indent=1) if given.json else render(results, names))
-    return 1 if OWN in found.failed else 0
+    return found.exit_code

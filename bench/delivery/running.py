@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.delivery.metrics import scenario_of
 from bench.delivery.scenarios import EVERYBODY
-from bench.measure import Answer, ProgramFailed, last_line, run_command
+from bench.measure import Answer, ProgramFailed, Stopped, last_line, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +42,7 @@ class Turns:
         self._run = run
         self._scenario_of = scenario_of
         self._progress = progress
+        self._stopped = False
         self._turns: dict[tuple[str, str], list[Turn]] = defaultdict(list)
         self._taken: dict[tuple[str, str], int] = defaultdict(int)
 
@@ -50,6 +51,7 @@ class Turns:
 
         Raises:
             ProgramFailed: the turn has failed, or does not give the metric.
+            Stopped: there is no such turn, and none will be.
         """
         scenario = self._scenario_of(load.metric)
         if scenario.subjects not in {EVERYBODY, subject.name}:
@@ -57,15 +59,24 @@ class Turns:
         turns = self._turns[subject.name, scenario.name]
         turn = self._taken[subject.name, load.metric]
         self._taken[subject.name, load.metric] += 1
-        if turn == len(turns):
-            self._progress(f"{scenario.name}: {subject.name}, run {turn + 1}")
-            turns.append(self._live(subject, scenario, load, limit))
+        if turn >= len(turns):
+            turns.append(self._next(subject, scenario, turn, load, limit))
         found = turns[turn]
         if isinstance(found, ProgramFailed):
             raise found
         if load.metric not in found:
             raise ProgramFailed(f"gave no {load.metric}")
         return found[load.metric]
+
+    def _next(self, subject: Subject, scenario: Scenario, turn: int, load: Load, limit: float) -> Turn:
+        if self._stopped:
+            raise Stopped
+        self._progress(f"{scenario.name}: {subject.name}, run {turn + 1}")
+        try:
+            return self._live(subject, scenario, load, limit)
+        except Stopped:
+            self._stopped = True
+            raise
 
     def _live(self, subject: Subject, scenario: Scenario, load: Load, limit: float) -> Turn:
         arguments = load._replace(metric=scenario.name).arguments()

@@ -20,6 +20,8 @@ import trio
 
 from bench.figures import OWN, Figure, Metric, Results
 from bench.machine import describe
+from bench.measure import INTERRUPTED
+from bench.options import say
 from bench.table import render
 from understudy.client import connect
 
@@ -37,27 +39,39 @@ METRICS: Final = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it."""
+    """Run it, until Ctrl-C: then 130."""
     found = argparse.ArgumentParser(prog="python -m bench first_token", description=sys.modules[__name__].__doc__)
     found.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     found.add_argument("--quick", action="store_true", help="show that all of it works: few runs")
     options = found.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-") as data, daemon(data) as process:
-        port = port_of(process)
-        values = trio.run(measure, port, QUICK_RUNS if options.quick else RUNS)
+        values: dict[str, list[float]] = {metric.name: [] for metric in METRICS}
+        whole = gather(port_of(process), QUICK_RUNS if options.quick else RUNS, values)
         process.terminate()
         process.communicate(timeout=WITHIN)
-    figures = {name: {OWN: Figure.of(times)} for name, times in values.items()}
+    figures = {name: {OWN: Figure.of(times)} for name, times in values.items() if times}
     results = Results("first_token", describe(), list(METRICS), figures, {}, {})
     print(json.dumps(results.as_json(), ensure_ascii=False, indent=1) if options.json else render(results, [OWN]))
-    return 0
+    return 0 if whole else INTERRUPTED
+
+
+def gather(port: int, runs: int, values: dict[str, list[float]]) -> bool:
+    """Fill `values`; False if Ctrl-C has ended it, with what there is by then."""
+    try:
+        trio.run(measure, port, runs, values)
+    except* KeyboardInterrupt:
+        say("stopped: what had not been measured is missing")
+        whole = False
+    else:
+        whole = True
+    return whole
 
 
 def daemon(data: str) -> subprocess.Popen[str]:
     """`understudy serve` on a free port."""
     program = "from understudy.cli import main; main()"
     command = [sys.executable, "-c", program, "serve", "--port", "0", "--data", f"{data}/data"]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def port_of(process: subprocess.Popen[str]) -> int:
@@ -69,13 +83,11 @@ def port_of(process: subprocess.Popen[str]) -> int:
     raise RuntimeError("the daemon ended before it ran")
 
 
-async def measure(port: int, runs: int) -> dict[str, list[float]]:
+async def measure(port: int, runs: int, values: dict[str, list[float]]) -> None:
     """Milliseconds: of each run its first token, and of each status its way."""
-    values: dict[str, list[float]] = {"first_token": [], "status": []}
     for number in range(runs):
         with trio.fail_after(WITHIN):
             await one_run(port, f"user-{number}", values)
-    return values
 
 
 async def one_run(port: int, user: str, values: dict[str, list[float]]) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bench import options
-from bench.figures import OWN, Results, quietness
+from bench.figures import Results, quietness
 from bench.kernel.metrics import tasks
 from bench.kernel.subjects import NAMES, Missing, subject
 from bench.machine import describe, pinned
-from bench.measure import measure, run_program
+from bench.measure import Stoppable, measure
 from bench.options import say
 from bench.table import render
 
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it. 1 if understudy itself failed at anything: peers may."""
+    """Run it. 1 if understudy itself failed at anything: peers may. 130 after Ctrl-C."""
     given = parser().parse_args(arguments)
     wanted = [task for task in tasks(quick=given.quick) if given.only is None or task.metric.name in given.only]
     names = [name for name in NAMES if given.subjects is None or name in given.subjects]
@@ -48,11 +48,10 @@ def main(arguments: Sequence[str]) -> int:
                 there.append(subject(name, Path(scratch)))
             except Missing as error:
                 missing[name] = str(error)
-        with pinned() as one_core:
-            found = measure(wanted, there, runs, run_program, say)
+        with pinned() as one_core, Stoppable() as stoppable:
+            found = measure(wanted, there, runs, stoppable.program, say)
     machine["one core"] = f"{'pinned' if one_core else 'not pinned, this system cannot'}; {quietness(found.shares)}"
     machine["subjects"] = found.subjects
-    metrics = [task.metric for task in wanted]
-    results = Results("kernel", machine, metrics, found.figures, missing, dict(found.failed))
+    results = Results("kernel", machine, found.metrics(wanted), found.figures, missing, dict(found.failed))
     print(json.dumps(results.as_json(), ensure_ascii=False, indent=1) if given.json else render(results, names))
-    return 1 if OWN in found.failed else 0
+    return found.exit_code

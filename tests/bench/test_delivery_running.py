@@ -11,7 +11,7 @@ import pytest
 from bench.delivery.metrics import BY_NAME, tasks
 from bench.delivery.running import Turns, answers_of
 from bench.figures import OWN
-from bench.measure import Answer, ProgramFailed, Subject, measure, run_command
+from bench.measure import Answer, ProgramFailed, Stoppable, Subject, measure, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,14 +28,17 @@ def said(values: dict[str, float]) -> str:
 class Server:
     """Gives 1, 2, 3, … for each metric of the scenario, one a life."""
 
-    def __init__(self, failing: Sequence[int] = ()) -> None:
+    def __init__(self, failing: Sequence[int] = (), interrupted: int = 0) -> None:
         self.lives: list[list[str]] = []
         self._failing = failing
+        self._interrupted = interrupted
 
     def __call__(self, command: Sequence[str], _limit: float) -> str:
         self.lives.append(list(command))
         if len(self.lives) in self._failing:
             raise ProgramFailed("out of sockets")
+        if len(self.lives) == self._interrupted:
+            raise KeyboardInterrupt
         scenario = BY_NAME[next(word for word in command if word.startswith("metric=")).removeprefix("metric=")]
         return said({metric.name: float(len(self.lives)) for metric in scenario.metrics})
 
@@ -71,6 +74,15 @@ def test_a_life_that_fails_fails_all_of_its_metrics_and_is_not_lived_again():
     found = measure(COMMIT, [OURS], 3, Turns(server).run, lambda _line: None)
     assert found.failed == {OWN: {task.metric.name: "out of sockets" for task in COMMIT}}
     assert len(server.lives) == 2
+
+
+def test_of_a_scenario_that_ctrl_c_cuts_off_every_metric_keeps_what_its_earlier_lives_gave():
+    server, lines = Server(interrupted=3), []
+    found = measure([*COMMIT, *PUSH], [OURS], 5, Turns(Stoppable(server), lines.append).run, lambda _line: None)
+    assert len(server.lives) == len(lines) == 3
+    assert [found.figures[task.metric.name][OWN].runs for task in COMMIT] == [2] * 3
+    assert found.metrics([*COMMIT, *PUSH]) == [task.metric for task in COMMIT]
+    assert found.exit_code == 130
 
 
 def test_a_metric_that_was_not_given_is_a_failure():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,7 +15,8 @@ from bench.__main__ import main
 from bench.figures import OWN
 from bench.kernel.metrics import tasks
 from bench.machine import pinned
-from tests.support.short_bench import run_short, short_form
+from bench.measure import ROOT
+from tests.support.short_bench import WITHIN, run_short, short_form
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +76,18 @@ def test_programs_run_on_one_core_and_the_cores_are_given_back():
         assert one_core
         assert len(os.sched_getaffinity(0)) == 1
     assert os.sched_getaffinity(0) == before
+
+
+def test_ctrl_c_prints_what_there_is():
+    options = ["--subjects", OWN, "--only", "tell", "ask", "--runs", "100"]
+    command = [sys.executable, "-m", "bench", "kernel", "--quick", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while f"tell: {OWN}, run 3 of 100" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=WITHIN)
+    assert process.returncode == 130, stderr
+    assert re.search(rf"^tell: .*\n +{OWN} .* 2\b", stdout, re.MULTILINE), stdout
+    assert "ask:" not in stdout
+    assert stderr.endswith("stopped: what had not been measured is missing\n")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.figures import Figure, Metric
-from bench.measure import Answer, ProgramFailed, Subject, Task, answer_of, environment, measure, run_program
+from bench.figures import OWN, Figure, Metric
+from bench.measure import Answer, ProgramFailed, Stoppable, Subject, Task, answer_of, environment, measure
 from bench.program import Load, Rounds, middle
 from bench.table import amount
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LOAD = Load("tell", 0.5, 1, 1000, 0.00002)
 TASKS = [Task(Metric(name, name, "/s", "higher"), LOAD._replace(metric=name), 9.0) for name in ("tell", "ask")]
@@ -53,6 +58,56 @@ def test_who_fails_is_named_and_not_asked_again_for_that_metric():
     assert found.figures["ask"]["b"].runs == 3
 
 
+def test_what_was_found_before_ctrl_c_is_kept_and_nothing_is_started_after_it(capsys: pytest.CaptureFixture[str]):
+    calls, lines = [], []
+
+    def run(command: Sequence[str], _limit: float) -> str:
+        calls.append(command[0])
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return '{"value": 2.0, "version": "1", "runtime": "r", "share": 1.0}'
+
+    found = measure(TASKS, SUBJECTS, 2, Stoppable(run).program, lines.append)
+    assert calls == list("abcab")
+    assert len(lines) == 5
+    assert (found.stopped, found.exit_code, found.failed) == (True, 130, {})
+    assert {name: figure.runs for name, figure in found.figures["tell"].items()} == {"a": 2, "b": 1, "c": 1}
+    assert found.figures["ask"] == {}
+    assert found.metrics(TASKS) == [TASKS[0].metric]
+    assert capsys.readouterr().err == "stopped: what had not been measured is missing\n"
+
+
+def test_ctrl_c_between_two_programs_is_heard_too():
+    calls = []
+
+    def run(command: Sequence[str], _limit: float) -> str:
+        calls.append(command[0])
+        return '{"value": 2.0, "version": "1", "runtime": "r", "share": 1.0}'
+
+    def progress(line: str) -> None:
+        if line == "tell: b, run 1 of 2":
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with Stoppable(run) as stoppable:
+        found = measure(TASKS, SUBJECTS, 2, stoppable.program, progress)
+    assert calls == ["a"]
+    assert found.stopped
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize(("broken", "code"), [("a", 0), (OWN, 1)])
+def test_the_exit_code_says_whether_our_own_side_has_failed(broken: str, code: int):
+    def run(subject: Subject, _load: Load, _limit: float) -> Answer:
+        if subject.name == broken:
+            raise ProgramFailed("out of threads")
+        return Answer(1.0, "1.0", "a runtime", 0.5)
+
+    found = measure(TASKS, [SUBJECTS[0], Subject(OWN, ("own",))], 1, run, lambda _: None)
+    assert found.exit_code == code
+    assert found.metrics(TASKS) == [task.metric for task in TASKS]
+
+
 def test_who_cannot_do_a_metric_has_no_figure_and_has_not_failed():
     found = measure(
         TASKS[:1], SUBJECTS, 3, lambda s, _l, _t: Answer(None if s.name == "b" else 1.0, "1", "r", 1.0), print
@@ -79,7 +134,7 @@ def test_a_program_is_given_its_load_and_its_last_line_is_the_answer():
         "import sys, json; print('noise');"
         "print(json.dumps({'value': len(sys.argv), 'version': sys.argv[1], 'runtime': sys.argv[5], 'share': 1}))"
     )
-    assert run_program(subject, LOAD, 30.0) == Answer(6.0, "metric=tell", "work=2e-05", 1.0)
+    assert Stoppable().program(subject, LOAD, 30.0) == Answer(6.0, "metric=tell", "work=2e-05", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -94,12 +149,12 @@ def test_a_program_is_given_its_load_and_its_last_line_is_the_answer():
 )
 def test_a_program_that_gives_no_figure_says_why(code: str, limit: float, why: str):
     with pytest.raises(ProgramFailed, match=why):
-        run_program(python(code), LOAD, limit)
+        Stoppable().program(python(code), LOAD, limit)
 
 
 def test_a_program_that_is_not_there_says_so():
     with pytest.raises(ProgramFailed, match="could not be started: No such file"):
-        run_program(Subject("a", ("no-such-program",)), LOAD, 30.0)
+        Stoppable().program(Subject("a", ("no-such-program",)), LOAD, 30.0)
 
 
 @pytest.mark.parametrize("line", ["[]", "3", "{}", '{"value": "fast", "version": 1, "runtime": 1, "share": 1}'])
