@@ -12,7 +12,9 @@ import gc
 import os
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +23,7 @@ import pytest
 from hypothesis import is_hypothesis_test, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 SETTING: Final = "COVERAGE_PROCESS_CONFIG"
 """With it in its environment, a Python program measures itself."""
@@ -33,6 +35,12 @@ BUT: Final = {"test_engines.py", "test_polling.py", "test_resume.py", "test_tool
 """… but for the modules of end_to_end that ask over HTTP what is asked nowhere else."""
 TOGETHER: Final = ("tests/bench/", "tests/mutations/", "tests/actors/protocol/test_provoked.py")
 """Where each module stays on one worker: several of its tests look at what it has made once."""
+MADE_ONCE: Final = (
+    ("httpcore2", "default_ssl_context", lambda *_, **options: tuple(options.items())),
+    ("understudy.http.description", "describe", lambda _routes, version: version),
+)
+"""What is the same for all clients and all daemons, and takes longest about them: the certificates of this machine,
+though no model here speaks TLS, and `/openapi.json`. Where it is, and what tells one from another."""
 TAKEN_AWAY = pytest.StashKey[str | None]()
 HERE: Final = Path(__file__).parent
 settings.register_profile("long", max_examples=5000)
@@ -101,3 +109,27 @@ def _programs_are_measured(request: pytest.FixtureRequest) -> Iterator[None]:
     os.environ[SETTING] = taken
     yield
     del os.environ[SETTING]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _made_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, attribute, key in MADE_ONCE:
+            with suppress(ImportError, AttributeError):  # then it takes its time
+                module = import_module(name)
+                patch.setattr(module, attribute, once(getattr(module, attribute), key))
+        yield
+
+
+def once(make: Callable[..., Any], key: Callable[..., object]) -> Callable[..., Any]:
+    """`make`, called the first time that the key of its arguments is a new one."""
+    made: dict[object, Any] = {}
+
+    @wraps(make)
+    def given(*args: Any, **kwargs: Any) -> Any:
+        which = key(*args, **kwargs)
+        if which not in made:
+            made[which] = make(*args, **kwargs)
+        return made[which]
+
+    return given

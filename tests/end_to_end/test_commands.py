@@ -6,7 +6,7 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tests.support.daemon import program, quick_file, serve, simulate
+from tests.support.daemon import COMMAND, program, quick_file, serve, simulate
 from tests.support.device import devices
 from tests.support.held_model import held_model
 
@@ -31,7 +31,7 @@ async def ran(*arguments: str) -> tuple[int, str]:
 async def test_run_prints_five_answers_and_cancel_knows_what_it_is_told(tmp_path: Path) -> None:
     async with simulate("lead-1") as model:
         file = quick_file(tmp_path, f"http://127.0.0.1:{model.port}/v1")
-        async with serve(file, tmp_path / "data") as served:
+        async with serve(file, tmp_path / "data", command=COMMAND) as served:
             url = f"127.0.0.1:{served.port}"
             code, text = await ran("run", "A shop that sells tea by weight", "--url", url)
             assert code == 0

@@ -49,7 +49,7 @@ PLACES = {
     "Runs": Place("/runs", attempts=2, theirs=2),
     "Run": Place("/runs/RUN", attempts=2),
     "AgentStep": Place("/runs/RUN/writing-1", attempts=2),
-    "FixedSupervisor": Place("/gateway", codes=(1011,), others=(1011,)),
+    "Gateway": Place("/gateway", codes=(1011,), others=(1011,)),
     "Connections": Place("/gateway/connections", codes=(1011,), others=(1011,)),
     "Connection": Place("/gateway/connections/CONNECTION", codes=(1011,)),
     "Listener": Place("/gateway/listener"),
@@ -57,7 +57,9 @@ PLACES = {
     "Engine": Place("/engines/perfect_recall/engine"),
     "Coordinator": Place("/engines/coordinator"),
     "Tasks": Place("/engines/tasks"),
+    "FixedSupervisor": Place("/operations"),
     "Pulse": Place("/operations/pulse"),
+    "Survey": Place("/operations/survey"),
     "Watchdog": Place("/watchdog"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -123,6 +123,36 @@ async def test_while_it_drains_nothing_is_begun_over_http_either(tmp_path: Path)
         assert ready.status == 503
         await lingering.aclose()
         assert await served.ended() == 0
+
+
+async def test_an_answer_that_is_held_open_comes_when_the_daemon_leaves(tmp_path: Path) -> None:
+    async with (
+        held_model() as model,
+        trio.open_nursery() as clients,
+        serve(quick_file(tmp_path, model.base_url), tmp_path / "data", "--shutdown-deadline", "8") as served,
+    ):
+        begun = (await http(served.port, "/api/events?client_id=c")).json
+        answers = []
+
+        async def poll() -> None:
+            position = f"epoch={begun['epoch']}&after={begun['seq']}"
+            answers.append(await http(served.port, f"/api/events?client_id=c&{position}&wait=25"))
+
+        clients.start_soon(poll)
+        with trio.fail_after(10):
+            while len(connections(await http(served.port, "/api/supervisors"))) < 2:  # the other one is who looks
+                await trio.sleep(0.01)
+        served.signal(signal.SIGTERM)
+        assert await served.ended() == 0
+    [answer] = answers
+    assert answer.status == 200
+    assert answer.json == {"epoch": begun["epoch"], "seq": begun["seq"], "resumed": True, "events": []}
+
+
+def connections(tree: Any) -> list[Any]:
+    [gateway] = [node for node in tree.json["children"] if node["path"] == "/gateway"]
+    [found] = [node for node in gateway["children"] if node["path"] == "/gateway/connections"]
+    return list(found["children"])
 
 
 async def test_a_task_that_cannot_be_ended_is_abandoned_at_the_deadline(tmp_path: Path) -> None:

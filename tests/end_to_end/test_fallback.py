@@ -70,6 +70,7 @@ async def test_nine_requests_fail_and_the_lead_comes_back_with_a_probe(tmp_path:
         async with serve(file, tmp_path / "data") as served:
             ada = Device(served.port, "ada")
             await clients.start(ada.live)
+            await ada.ask("subscribe", channel="system_alerts")
             faults = {"lead-large": {"fault": "status", "status": 500, "requests": 9}}
             assert (await http(lead.port, "/faults", method="PUT", body=faults)).status == 200
 
@@ -109,6 +110,10 @@ async def test_nine_requests_fail_and_the_lead_comes_back_with_a_probe(tmp_path:
             assert of(ada, back, "agent_status", status="fallback") == []
             ready = (await http(served.port, "/ready")).json
             assert (ready["status"], ready["checks"]["model default"]["status"]) == ("ok", "ok")
+            told = [frame["metadata"]["payload"] for frame in ada.frames if frame["type"] == "channel"]
+            [raised, resolved] = [alert for alert in told if "stands in" in alert["message"]]
+            assert raised["message"] == "chain-default+understudy: understudy stands in for default."
+            assert resolved == {**raised, "resolved_at": resolved["resolved_at"]}
             ada.verify()
             assert "Traceback" not in served.text
             clients.cancel_scope.cancel()

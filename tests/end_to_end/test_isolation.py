@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.users.messages import Deliver
+from actors.gateway.outbound import Out
 from tests.support.daemon import house, until
 from tests.support.device import Device, devices
 from tests.support.held_model import held_model
+from tests.support.said import delivery
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ async def test_a_planted_misdelivery_is_refused_counted_and_logged(tmp_path: Pat
         planted = b'{"id":"planted","type":"system","content":"of another user"}'
         for seq in (None, 1):
             ref = here.system.ref(f"/gateway/connections/{connection}")
-            assert ref.tell(Deliver("ada", planted, seq))
+            assert ref.tell(delivery("ada", Out(planted, seq)))
         await until(lambda: here.daemon.counters.isolation_violations == 2)
         assert await here.metric(VIOLATIONS) == 2
         lines = [line for line in here.log if line["event"].startswith("isolation violation")]

@@ -18,7 +18,6 @@ from runtime import ActorError
 from tests.support.daemon import WITHIN, House, house, until
 from tests.support.device import Device, devices
 
-pytest.importorskip("mcp")
 SERVER = Path(__file__).parents[1] / "support" / "mcp_server.py"
 MORE = f"""
 [mcp.small]
@@ -35,6 +34,12 @@ tools = ["small", "gone"]
 title = "With tools"
 steps = [{{ name = "work", agent = "handy" }}]
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _library() -> None:
+    """Not where this module is loaded: it takes a second, in each worker."""
+    pytest.importorskip("mcp")
 
 
 async def running(daemon: House) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from actors.protocol.catalogue import BUSY_RETRYING, CATALOGUE, Failure, every_sentence
+from actors.protocol.catalogue import BUSY_RETRYING, CATALOGUE, Failure
 from tests.support.daemon import House, house, http
 from tests.support.device import Device
+from tests.support.sentences import every_sentence
 from tests.support.simulated_model import simulated_model
 
 if TYPE_CHECKING:

@@ -108,7 +108,7 @@ async def test_half_a_position_is_refused(tmp_path: Path):
         response = await http(here.port, "/api/events?after=0")
         assert response.status == 422
         assert response.json["fields"] == {"epoch": "epoch is needed: a position is an epoch and a seq."}
-        assert (await http(here.port, "/api/events?epoch=x&after=0&wait=26")).status == 400
+        assert (await http(here.port, "/api/events?epoch=x&after=0&wait=26")).status == 422
 
 
 async def test_commands_are_refused_as_over_the_websocket(tmp_path: Path):
@@ -136,6 +136,29 @@ async def test_a_command_is_carried_out_once_whichever_way_it_comes(tmp_path: Pa
         assert [run["run_id"] for run in listed.json["metadata"]["runs"]] == [run_id]
 
 
+async def test_a_run_is_started_once_as_a_resource_or_by_a_command(tmp_path: Path):
+    async with house(tmp_path, None) as here, devices(here.port, "dev") as [device]:
+        run_id = await start(here.port, "once")
+        body, key = {"brief": BRIEF, "workflow": "short"}, {"Idempotency-Key": "once"}
+        again = await http(here.port, "/api/runs", method="POST", body=body, headers=key)
+        assert (again.status, again.json["run_id"]) == (201, run_id)
+        other = {**body, "brief": "Something else entirely"}
+        conflict = await http(here.port, "/api/runs", method="POST", body=other, headers=key)
+        assert (conflict.status, conflict.json["code"]) == (409, "conflict")
+        assert await device.run_ended(run_id) == "completed"
+
+
+async def test_a_resource_takes_what_the_command_takes(tmp_path: Path):
+    async with house(tmp_path, None) as here, devices(here.port, "dev") as [device]:
+        elsewhere = {"brief": BRIEF, "workflow": "short", "session_id": "of-somebody"}
+        assert (await http(here.port, "/api/runs", method="POST", body=elsewhere)).status == 404
+        run_id = await start(here.port)
+        nobody = {"agent_name": "Nobody"}
+        answer = await http(here.port, f"/api/runs/{run_id}/cancel", method="POST", body=nobody)
+        assert (answer.status, answer.json["code"]) == (404, "not_found")
+        assert await device.run_ended(run_id) == "completed"
+
+
 async def test_runs_are_resources_too(tmp_path: Path):
     async with house(tmp_path, None) as here, devices(here.port, "dev") as [device]:
         port = here.port
@@ -146,7 +169,7 @@ async def test_runs_are_resources_too(tmp_path: Path):
         assert started.status == 201
         run_id = started.json["run_id"]
         busy = await http(port, "/api/runs", method="POST", body={"brief": BRIEF, "workflow": "short"})
-        assert (busy.status, busy.json["code"]) == (409, "already_running")
+        assert (busy.status, busy.json["code"], busy.json["run_id"]) == (409, "already_running", run_id)
         assert await device.run_ended(run_id) == "completed"
         assert (await http(port, f"/api/runs/{run_id}")).json["run"]["status"] == "completed"
         assert [run["run_id"] for run in (await http(port, "/api/runs")).json["runs"]] == [run_id]

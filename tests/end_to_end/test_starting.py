@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 async def refused(*arguments: str) -> str:
     """Its one line, of a daemon that does not start."""
-    async with program("serve", *arguments) as served:
+    async with program("serve", *arguments, command=None) as served:
         assert await served.ended() == 2
         assert "Traceback" not in served.text
         [line] = served.lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.support.daemon import House, http, until
 from tests.support.device import Device, devices
@@ -86,6 +86,32 @@ async def test_an_answer_that_comes_while_nothing_can_be_kept_comes_once(tmp_pat
             assert each.codes == []
         on_disk(tmp_path, ada)
         await nothing_given_up(here)
+
+
+async def test_an_operator_hears_of_it_and_that_it_is_over_and_that_the_daemon_leaves(tmp_path: Path) -> None:
+    async with household(tmp_path, "ada", "root", "late", held=False) as (_, here, [ada, root, late]):
+        assert (await root.ask("subscribe", channel="system_alerts"))["type"] == "reply"
+
+        def alerts(device: Device = root) -> list[dict[str, Any]]:
+            return [frame["metadata"]["payload"] for frame in device.frames if frame["type"] == "channel"]
+
+        with locked(tmp_path):
+            refused = await ada.ask("start_run", "A brief that nobody can keep")
+            assert refused["metadata"]["code"] == "unavailable"
+            [raised] = await root.until(alerts)
+            assert (raised["name"], raised["severity"]) == ("storage_unavailable", "critical")
+            assert "resolved_at" not in raised
+            assert (await late.ask("subscribe", channel="system_alerts"))["type"] == "reply"
+            assert await late.until(lambda: alerts(late)) == [raised]
+            await until(lambda: journal(here) != "ok")
+        await root.until(lambda: len(alerts()) == 2)
+        assert alerts()[1] == {**raised, "resolved_at": alerts()[1]["resolved_at"]}
+        root.comes_back = ada.comes_back = late.comes_back = False
+        here.daemon.ask_to_stop("the test is over")
+        await root.until(lambda: root.codes)
+        assert alerts()[2]["name"] == "draining"
+        assert not [frame for frame in ada.frames if frame["type"] == "channel"]
+        root.verify()
 
 
 async def test_whoever_comes_in_the_meantime_is_told_to_come_back(tmp_path: Path) -> None:

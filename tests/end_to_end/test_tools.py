@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
+from actors.agents import step
 from tests.support.daemon import QUICK, WITHIN, House, house, http, serve, until
 from tests.support.device import Device, devices
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MORE = """
 [tools.forecast]
@@ -321,4 +322,27 @@ async def test_an_answer_is_given_where_the_disk_does_not_take_its_file(tmp_path
         assert [f["metadata"]["status"] for f in log if f["type"] == "tool_completed"] == ["error"]
         assert any(line["event"] == "answer not kept as an artifact" for line in daemon.log)
         assert str(tmp_path) not in json.dumps(log), "and no path, not even in what the model repeats"
+        ada.verify()
+
+
+async def test_a_file_that_the_disk_was_too_slow_for_does_not_appear_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, written = threading.Event(), []
+
+    def slow(handle: int) -> None:
+        if "/artifacts/" in str(path := Path(f"/proc/self/fd/{handle}").readlink()) and path.is_file():
+            go_on.wait(WITHIN)
+            written.append(path)
+
+    monkeypatch.setattr(step, "KEEP_WITHIN", 0.2)
+    monkeypatch.setattr(os, "fsync", slow)
+    async with house(tmp_path, None, more=MORE) as daemon, devices(daemon.port, "ada") as [ada]:
+        run_id, log = await one_run(ada, "Something without a file")
+        [answer] = [f for f in log if f["type"] == "agent_response"]
+        assert "artifact" not in answer["metadata"]
+        go_on.set()
+        await until(lambda: written and not written[0].exists())
+        status, _, listed = await get(daemon.port, f"/api/runs/{run_id}/artifacts")
+        assert (status, listed) == (200, b"[]")
         ada.verify()

@@ -145,6 +145,29 @@ async def test_a_worker_killed_in_mid_task_and_another_does_it(tmp_path: Path) -
             each.verify()
 
 
+async def test_a_worker_hears_that_its_task_was_cancelled_before_it_is_given_the_next(tmp_path: Path) -> None:
+    async with house(tmp_path, None) as here, devices(here.port, "ada", "ada") as [ada, worker]:
+        await register(worker, "count words", max_concurrent_tasks=1)
+        first = await submit(ada, "one two three", **COUNTING)
+        await assigned(worker, first)
+        second = await submit(ada, "four five", **COUNTING)
+        gone = await http(here.port, f"/api/tasks/{first}", method="DELETE", headers={"X-User-Id": "ada"})
+        assert gone.status == 200
+        await assigned(worker, second)
+        told = [f for f in worker.frames if f["type"] in ("task_assigned", "task_withdrawn")]
+        assert [(f["type"], f["metadata"]["task_id"]) for f in told] == [
+            ("task_assigned", first),
+            ("task_withdrawn", first),
+            ("task_assigned", second),
+        ]
+        assert (await complete(worker, first))["metadata"]["code"] == "conflict"
+        assert (await complete(worker, second))["metadata"]["status"] == "completed"
+        await ended(ada, second)
+        for each in (ada, worker):
+            await ended(each, second)
+            each.verify()
+
+
 async def test_a_worker_whose_connection_is_reset_and_that_does_not_come_back(tmp_path: Path) -> None:
     async with (
         house(tmp_path, None, more=QUICK_LOSS) as here,

@@ -17,6 +17,7 @@ from actors.coordination import reading, task
 from actors.coordination.board import Place
 from actors.engines import recall
 from actors.gateway import subscriptions
+from actors.gateway.outbound import Out
 from actors.operations.channels import Topic
 from actors.storage.attending import ReadPage
 from actors.storage.journal import FindReply
@@ -29,6 +30,8 @@ from actors.users.messages import Deliver
 from actors.users.producer import Producer
 from actors.users.reading import ReadRun
 from actors.users.run_commands import RunCommands
+from tests.support.said import delivery
+from tests.support.stored_users import users_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +56,7 @@ def _before(first: list[Any], now: Any) -> Any:
 
 def memory_without_user() -> Any:
     def run(self: SearchMemory, storage: Any) -> Any:
-        each = [search(attrs.evolve(self, user=user), storage) for user in storage.list_users("", MANY)]
+        each = [search(attrs.evolve(self, user=user), storage) for user in users_of(storage)]
         found = tuple(match for matches in each for match in matches.found)
         return attrs.evolve(search(self, storage), found=found)
 
@@ -63,7 +66,7 @@ def memory_without_user() -> Any:
 
 def forgetting_without_user() -> Any:
     def run(self: ForgetMemories, storage: Any) -> int:
-        return sum(storage.forget_memories(user, self.memory_ids) for user in storage.list_users("", MANY))
+        return sum(storage.forget_memories(user, self.memory_ids) for user in users_of(storage))
 
     return _instead((ForgetMemories, "run", run))
 
@@ -106,7 +109,7 @@ def tasks_of_everybody() -> Any:
 
 def replies_by_the_command_alone() -> Any:
     def run(self: FindReply, storage: Any) -> Any:
-        kept = (storage.find_reply(user, self.command_id) for user in storage.list_users("", MANY))
+        kept = (storage.find_reply(user, self.command_id) for user in users_of(storage))
         return next((reply for reply in kept if reply is not None), None)
 
     return _instead((FindReply, "run", run))
@@ -140,7 +143,7 @@ def _misdelivered(change: Callable[[Deliver, str], Deliver]) -> Any:
         deliver(self, frame, seq, event)
         for user, other in contexts.items():
             if user != context.user and event is not None:
-                wrong = change(Deliver(context.user, frame, None, other.incarnation, event), user)
+                wrong = change(delivery(context.user, Out(frame, event=event), incarnation=other.incarnation), user)
                 for device in other.devices.all():
                     if device.connection is not None:
                         device.connection.tell(wrong)
@@ -156,7 +159,7 @@ def text_so_far_of_everybody() -> Any:
 
 def polls_without_user() -> Any:
     def run(self: ReadPage, storage: Any) -> Any:
-        pages = [page(attrs.evolve(self, user=user), storage) for user in storage.list_users("", MANY)]
+        pages = [page(attrs.evolve(self, user=user), storage) for user in users_of(storage)]
         return attrs.evolve(page(self, storage), events=max(pages, key=lambda page: len(page.events)).events)
 
     page = ReadPage.run

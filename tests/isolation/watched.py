@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from tests.isolation.marks import Marks
     from tests.support.grammar_tables import Frame
+
+OF_WORKERS: Final = {"task_assigned", "task_withdrawn"}
+"""What a worker of everybody's is told of anybody's tasks."""
 
 
 @attrs.define(eq=False)
@@ -50,7 +53,7 @@ class Watched(Device):
     def _note(self, frame: Frame) -> None:
         super()._note(frame)
         kind, metadata = frame["type"], frame.get("metadata", {})
-        if not (self.hears_all and kind == "channel") and not (self.serves_all and kind == "task_assigned"):
+        if not (self.hears_all and kind == "channel") and not (self.serves_all and kind in OF_WORKERS):
             self.marks.look(self.user, json.dumps(frame), f"{kind} to {self.client_id}")
         match kind:
             case "welcome":

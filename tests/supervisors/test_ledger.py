@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from supervisors import Ledger, Outcome, Policy, Ticket, active
 from supervisors._ledger import Account, admit, choose, overdue, park, retire, settle
+from tests.support.examples import examples
 from tests.support.supervision import Steady
 
 SUCCESS, FAILURE, CANCELLED, MISCONFIGURED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED, Outcome.MISCONFIGURED
@@ -367,7 +368,7 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(steps=st.lists(STEP, max_size=60), seed=st.integers(0, 3))
 @example(steps=[("admit", 0), (FAILURE, 0)] * 3 + [("pass", 4.0), ("admit", 0), (CANCELLED, 0), ("again", 3)], seed=0)
 def test_whatever_is_admitted_and_settled(steps: list[tuple[str | Outcome, float]], seed: int) -> None:

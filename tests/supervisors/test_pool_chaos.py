@@ -16,6 +16,7 @@ from tests.support.pools import Chaos, shop
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+pytestmark = pytest.mark.repeats
 BY_KEY = ByKey(lambda message: message.key)
 NO_BOUND = ByKey(lambda message: message.key, slack=float("inf"))
 

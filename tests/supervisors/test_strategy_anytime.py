@@ -32,6 +32,7 @@ from supervisors._signals import (
 )
 from supervisors._strategy import Child, State, decide
 from tests.support.decisions import CRASH, NORMAL, PLENTY, phases
+from tests.support.examples import examples
 
 
 @attrs.define
@@ -155,7 +156,7 @@ NAMES = "abcd"
 ACTIONS = ("start", "crash", "leave", "obey", "passivate", "wake", "dismiss", "due", "hear", "hear", "hear", "time")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 @given(
     strategy=st.sampled_from(Strategy),
     restarts=st.tuples(*[st.sampled_from(Restart)] * len(NAMES)),

@@ -9,10 +9,11 @@ import attrs
 import trio
 
 from actors.gateway.admission import Policy
-from actors.gateway.frames import PING_FRAME, text_frames
+from actors.gateway.frames import PING_FRAME
 from actors.gateway.head import Head
 from actors.gateway.socket import Closed
 from tests.support.raw_websocket import RawWebSocket
+from tests.support.whole_frames import text_frames
 
 Plain = Callable[[trio.SocketStream, Head, bytes], Awaitable[None]]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from tests.support.forked import Forked, fork
 from understudy.configuration import load
 from understudy.daemon import Daemon, open_daemon
 from understudy.logs import open_log
@@ -218,7 +219,7 @@ COMMAND = (sys.executable, "-c", "from understudy.cli import main; main()")
 class Program:
     """A program of ours that runs, and everything that it printed."""
 
-    process: trio.Process
+    process: trio.Process | Forked
     lines: list[str] = attrs.field(factory=list)
     over: bool = False
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
@@ -268,18 +269,22 @@ class Served(Program):
 
 @asynccontextmanager
 async def program(
-    *arguments: str, kind: type[Any] = Program, command: tuple[str, ...] = COMMAND, **options: Any
+    *arguments: str, kind: type[Any] = Program, command: tuple[str, ...] | None = COMMAND, **options: Any
 ) -> AsyncIterator[Any]:
     """Run `understudy`, or what `command` makes of it, with these arguments for the block; what still runs at the end
-    is ended."""
-    process = await trio.lowlevel.open_process(
-        [*command, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment(),
-        **options,
-    )
+    is ended. None: without starting Python and loading it all anew, see `forked`."""
+    process: trio.Process | Forked
+    if command is None:
+        process = await fork(arguments, environment())
+    else:
+        process = await trio.lowlevel.open_process(
+            [*command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            **options,
+        )
     here = kind(process)
     assert process.stdout is not None
     async with process.stdout, trio.open_nursery() as nursery:
@@ -303,10 +308,11 @@ async def serve(
     data: Path,
     *arguments: str,
     port: int = 0,
-    command: tuple[str, ...] = COMMAND,
+    command: tuple[str, ...] | None = None,
     within: float = STARTED_WITHIN,
 ) -> AsyncIterator[Served]:
-    """`understudy serve` with the configuration `file`, running; on this port, 0 for a free one.
+    """`understudy serve` with the configuration `file`, running; on this port, 0 for a free one. `command`: see
+    `program`.
 
     `within`: seconds to start in.
     """

@@ -250,10 +250,12 @@ class Device:
             if connection.frames:
                 cut_off = midrun or connection is not self.connections[-1]
                 found = check(connection.frames, ends_midrun=cut_off, lossy=lossy)
-                assert [each for each in found if not self._of_a_repeat(each, connection)] == [], self.user
+                wrong = [each for each in found if not self._of_a_repeat(each, connection)]
+                assert wrong == [], (self.user, wrong, [connection.frames[: each.index + 1][-5:] for each in wrong])
         seqs = [frame["seq"] for frame in self.log]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) if seqs else True, (self.user, seqs)
-        assert check(self.log, connection=False, ends_midrun=midrun, lossy=lossy) == [], self.user
+        wrong = check(self.log, connection=False, ends_midrun=midrun, lossy=lossy)
+        assert wrong == [], (self.user, wrong)
 
     def _of_a_repeat(self, violation: Violation, connection: Connection) -> bool:
         """Whether it is a reply behind its event to a command that was first sent on an earlier connection."""

@@ -178,6 +178,7 @@ TYPES: dict[str, tuple[bool, Test, dict[str, Test]]] = {
         string,
         {"task_id": text, "attempt": positive, "task_type": text, "parameters": record, "deadline": time},
     ),
+    "task_withdrawn": (False, text, {"task_id": text, "attempt": positive}),
     "typing": (False, string, {"user_id": text, "active": flag}),
     "presence": (False, string, {"user_id": text, "presence": one_of("online", "afk", "offline")}),
     "channel": (False, string, {"channel": CHANNELS, "payload": record}),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.support.grammar_tables import Frame
 
+WITHIN = 40.0
+"""Seconds for anything that a test of the client waits for: only ever reached where something is broken."""
 Break: TypeAlias = Literal["reset", "eof"] | int
 """How a connection ends: with RST, with the end of the stream, or with this close code."""
 
@@ -256,7 +258,7 @@ async def _break(websocket: trio_websocket.WebSocketConnection, raw: trio.Socket
     if how == "reset":
         raw.socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
     elif how != "eof":
-        with trio.move_on_after(5):
+        with trio.move_on_after(WITHIN):
             await websocket.aclose(how, "planned")
     await trio.aclose_forcefully(raw)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 import trio
 
+from actors.storage.attending import Beforehand, Look, MoveCursors, Wake, look_up
 from actors.storage.interface import (
     MOST_CURSORS,
     Appended,
@@ -112,6 +113,7 @@ class MemoryStorage:
                     max_events=waking.max_events,
                     max_age=waking.max_age,
                     limit=waking.limit,
+                    keep=waking.keep,
                 ),
                 position=self.top(waking.user),
                 covered=self.covered(waking.user),
@@ -119,6 +121,9 @@ class MemoryStorage:
             )
             for waking in wakings
         ]
+
+    def tops(self, users: Sequence[str]) -> list[Position]:
+        return [self.top(user) for user in users]
 
     def read_several(self, wanted: Sequence[tuple[str, int, int]]) -> list[list[Stored]]:
         return [self.read(user, after, count) for user, after, count in wanted]
@@ -152,6 +157,13 @@ class MemoryStorage:
         for seq in going:
             del log.events[seq]
         return Trimmed(len(going), 0)
+
+
+def _attend(message: Look | MoveCursors, storage: Any) -> object:
+    """As the journal does it with a batch of one."""
+    work = Beforehand.of([message], (Wake,))
+    found = iter(storage.attend(work.users, work.arrivals, work.take_moves()))
+    return True if isinstance(message, MoveCursors) else look_up([message], found, storage)[0]
 
 
 @attrs.define(eq=False)
@@ -208,6 +220,8 @@ class MemoryJournal(Actor):
             return StorageTrouble("unavailable", "planned") if plan.trouble else None
         if plan.trouble:
             return Refused(StorageTrouble("unavailable", "planned"))
+        if isinstance(message, Look | MoveCursors):
+            return _attend(message, plan.storage)
         if not isinstance(message, Append):
             return message.run(plan.storage)
         match plan.faults.popleft() if plan.faults else None:

@@ -241,7 +241,7 @@ def fails(name: str = "lead", fault: str = "status", **parameters: Any) -> dict[
 
 async def settled(site: ModelsSystem, name: str) -> Any:
     """The status of a gate once no lease of it is held: a settlement is told, not asked."""
-    with trio.fail_after(5):
+    with trio.fail_after(40):
         while (status := await site.status(name)).limiter.in_flight:
             await trio.sleep(0.001)
     return status

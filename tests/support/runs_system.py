@@ -17,10 +17,12 @@ from actors.protocol.codes import ErrorType
 from actors.protocol.event_types import RUN_ENDS, ToolStatus
 from actors.protocol.events import Stamp, encode
 from actors.protocol.stamps import Stamps
-from actors.users.keys import OPEN, RUNS, run_key
+from actors.tools.toolbox import ToolBox
+from actors.users.keys import OPEN, run_key
 from actors.workflows import run as run_module
 from actors.workflows.attempts import AttemptLimits
 from actors.workflows.definitions import StepDefinition, WorkflowDefinition
+from actors.workflows.keeping import ReadKept
 from actors.workflows.messages import (
     Answered,
     ChildAnswered,
@@ -38,7 +40,6 @@ from actors.workflows.messages import (
     Working,
     Wrote,
 )
-from actors.workflows.record import RunRecord, decode_record
 from actors.workflows.run import RunServices
 from actors.workflows.runs import Runs
 from runtime import Actor, Refused, TimedOut
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     from actors.agents.prompts import EarlierStep
     from actors.workflows.messages import Situation
+    from actors.workflows.record import RunRecord
     from runtime import Reason, System
     from supervisors import Intensity
     from tests.support.memory_journal import Plan
@@ -260,7 +262,9 @@ class RunsSystem:
         return node is not None and node.state != "ended"
 
     def record(self, run_id: str) -> RunRecord:
-        return decode_record(self.plan.storage.state[RUNS, run_key("ada", run_id)])
+        kept = ReadKept(run_key("ada", run_id)).run(self.plan.storage)  # type: ignore[arg-type]
+        assert kept is not None
+        return kept.record()
 
     def log(self) -> list[dict[str, Any]]:
         """Ada's log, as its events would be sent."""
@@ -377,6 +381,7 @@ async def runs_system(
     limits: AttemptLimits | None = None,
     keep: float = 604_800.0,
     coordinator: bool = False,
+    artifacts: Any = None,
 ) -> AsyncIterator[RunsSystem]:
     """Runs of this workflow, for ada."""
     monkeypatch.setattr(run_module, "AgentStep", Player)
@@ -384,7 +389,15 @@ async def runs_system(
     holder: list[System] = []
     limits = limits or AttemptLimits()
     stamps = Stamps(random.Random(5), lambda: START + trio.current_time())
-    agents = ScriptedServices(AGENTS, lambda _: holder[0].ref("/"), CallLimits(), 4000, random.Random(1), script=script)
+    agents = ScriptedServices(
+        AGENTS,
+        lambda _: holder[0].ref("/"),
+        CallLimits(),
+        4000,
+        random.Random(1),
+        box=ToolBox(artifacts=artifacts),
+        script=script,
+    )
 
     def make() -> Runs:
         (system,) = holder

@@ -79,8 +79,16 @@ class Digger:
 
     def offers(self) -> list[tuple[str, int]]:
         """What it was told to do, in order."""
-        found = [f["metadata"] for f in self.follower.frames if f["type"] == "task_assigned"]
-        return [(each["task_id"], each["attempt"]) for each in found]
+        return [(task_id, attempt) for kind, task_id, attempt in self.heard() if kind == "task_assigned"]
+
+    def withdrawn(self) -> list[tuple[str, int]]:
+        """What it was told to leave, in order."""
+        return [(task_id, attempt) for kind, task_id, attempt in self.heard() if kind == "task_withdrawn"]
+
+    def heard(self) -> list[tuple[str, str, int]]:
+        """All of both."""
+        found = [f for f in self.follower.frames if f["type"] in {"task_assigned", "task_withdrawn"}]
+        return [(each["type"], each["metadata"]["task_id"], each["metadata"]["attempt"]) for each in found]
 
     def drop(self) -> None:
         """Its connection ends, as after a lost socket."""

@@ -28,6 +28,7 @@ from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 from runtime import Actor, Crash, Ended, Mailbox, Refused, Replied, Restarted, System
 from supervisors import ChildSpec, Intensity, supervise
 from tests.support.memory_journal import MemoryJournal, Plan
+from tests.support.said import passed_on
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -225,7 +226,7 @@ class Follower(Actor):
         match message:
             case Deliver():
                 assert message.owner == self._user
-                self._give(self.joining.deliver(message))
+                self._give(passed_on(self.joining, message))
             case Replied():
                 message.tag(message)
             case Later(call):
