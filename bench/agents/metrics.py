@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bench.delivery.scenarios import EVERYBODY, Scenario, load, metric, scenario_among, tasks_of
+from bench.delivery.scenarios import EVERYBODY, Scenario, load, metric
 from bench.table import TIMES
 
 if TYPE_CHECKING:
     from bench.figures import Metric
-    from bench.measure import Task
 
 Amount = tuple[float, int, int]
 """Of a load: seconds, actors, burst."""
@@ -125,16 +124,5 @@ SCENARIOS: Final = (
     FLOOD,
     CANCEL,
 )
-BY_NAME: Final = {scenario.name: scenario for scenario in SCENARIOS}
 LARGE: Final = ("relay_100", "relay_200")
 """Not in the quick form: they show nothing there that the small ones do not."""
-
-
-def tasks(*, quick: bool = False) -> tuple[Task, ...]:
-    """Every metric with the load of its scenario. `quick` shows that all of it works, and is no measurement."""
-    return tasks_of(SCENARIOS, quick=quick, large=LARGE)
-
-
-def scenario_of(metric: str) -> Scenario:
-    """The one that gives a metric."""
-    return scenario_among(SCENARIOS, metric)

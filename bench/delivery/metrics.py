@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from bench.delivery.scenarios import EVERYBODY, Scenario, load, metric, scenario_among, tasks_of
+from bench.delivery.scenarios import EVERYBODY, Scenario, load, metric
 from bench.figures import OWN
-
-if TYPE_CHECKING:
-    from bench.measure import Task
 
 
 def _idle(name: str, connections: int, users: int, seconds: float, *, subjects: str = OWN) -> Scenario:
@@ -121,16 +118,5 @@ SCENARIOS: Final = (
     _commit(20),
     _commit(200),
 )
-BY_NAME: Final = {scenario.name: scenario for scenario in SCENARIOS}
 LARGE: Final = ("idle_10k", "shared_10k")
 """Not in the quick form: they show nothing there that the small ones do not."""
-
-
-def tasks(*, quick: bool = False) -> tuple[Task, ...]:
-    """Every metric with the load of its scenario. `quick` shows that all of it works, and is no measurement."""
-    return tasks_of(SCENARIOS, quick=quick, large=LARGE)
-
-
-def scenario_of(metric: str) -> Scenario:
-    """The one that gives a metric."""
-    return scenario_among(SCENARIOS, metric)

@@ -9,7 +9,6 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from bench.delivery.metrics import scenario_of
 from bench.delivery.scenarios import EVERYBODY
 from bench.measure import Answer, ProgramFailed, Stopped, last_line, run_command
 
@@ -28,16 +27,16 @@ class Turns:
     """Remembers what each turn of a scenario has given.
 
     Args:
+        scenario_of: gives the scenario that a metric belongs to.
         run: runs a command within so many seconds and gives what it printed; raises `ProgramFailed`.
         progress: told what is being run.
-        scenario_of: gives the scenario that a metric belongs to.
     """
 
     def __init__(
         self,
+        scenario_of: Callable[[str], Scenario],
         run: Callable[[Sequence[str], float], str] = run_command,
         progress: Callable[[str], None] = lambda _line: None,
-        scenario_of: Callable[[str], Scenario] = scenario_of,
     ) -> None:
         self._run = run
         self._scenario_of = scenario_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench.figures import OWN
 from bench.measure import Subject
-from bench.peers.environments import ENVIRONMENTS
+from bench.peers.environments import ENVIRONMENTS, Missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +24,6 @@ MODULES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 NAMES: Final = (OWN, *MODULES)
-
-
-class Missing(Exception):
-    """A peer is not there. The text says what would bring it."""
 
 
 def subject(name: str) -> Subject:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 from bench import options
 from bench.figures import Results, quietness
 from bench.kernel.metrics import tasks
-from bench.kernel.subjects import NAMES, Missing, subject
+from bench.kernel.subjects import NAMES, subject
 from bench.machine import describe, pinned
 from bench.measure import Stoppable, measure
 from bench.options import say
+from bench.peers.environments import Missing
 from bench.table import render
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Final
 
 from bench.figures import OWN
 from bench.measure import ROOT, Subject, last_line
-from bench.peers.environments import ENVIRONMENTS
+from bench.peers.environments import ENVIRONMENTS, Missing
 
 CHANNEL: Final = "trio"
 ERLANG: Final = "erlang"
@@ -24,10 +24,6 @@ MODULES: Final = {
     "autogen-core": "bench.peers.autogen_core",
 }
 NAMES: Final = (OWN, CHANNEL, *MODULES, ERLANG)
-
-
-class Missing(Exception):
-    """A peer is not there. The text says what would bring it."""
 
 
 def subject(name: str, scratch: Path) -> Subject:

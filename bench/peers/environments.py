@@ -23,6 +23,10 @@ PATIENCE: Final = 20
 """Seconds for a Python to say its version."""
 
 
+class Missing(Exception):
+    """A peer is not there. The text says what would bring it."""
+
+
 @attrs.frozen
 class Environment:
     """The virtual environment of one peer.

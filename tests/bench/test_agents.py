@@ -11,14 +11,15 @@ import pytest
 
 from bench.__main__ import main
 from bench.agents.asking import Asked, take
+from bench.agents.command import COMPARISON
 from bench.agents.configuration import batches, in_sequence, shipped, streams
-from bench.agents.metrics import BY_NAME, LARGE, SCENARIOS, scenario_of, tasks
+from bench.agents.metrics import SCENARIOS
 from bench.agents.subjects import NAMES, TRIO_WEBSOCKET, subject
 from bench.agents.upstream import cpu_seconds
 from bench.agents.work import quantile
 from bench.delivery.scenarios import EVERYBODY
 from bench.figures import OWN
-from tests.support.short_bench import short_form
+from tests.support.short_bench import belongs_to_one_scenario, leaves_the_large_out, sane, short_form
 from understudy.client import Event
 from understudy.configuration import load
 
@@ -38,27 +39,13 @@ def compared() -> dict[str, Any]:
     return short_form("agents", *NAMES, only=COMPARED)
 
 
-def sane(found: dict[str, Any], scenarios: tuple[str, ...]) -> dict[str, float]:
-    """Every metric has our figure, and nothing is missing and nothing failed; gives the medians."""
-    assert (found["bench"], found["missing"]) == ("agents", {})
-    assert "failed" not in found
-    metrics = [metric for name in scenarios for metric in BY_NAME[name].metrics]
-    assert set(found["metrics"]) == {metric.name for metric in metrics}
-    for metric in metrics:
-        entry = found["metrics"][metric.name]
-        assert (entry["unit"], entry["better"]) == (metric.unit, metric.better)
-        assert 0 < entry[OWN]["min"] <= entry[OWN]["median"] <= entry[OWN]["max"] < 1e7
-        assert entry[OWN]["runs"] == 1
-    return {name: entry[OWN]["median"] for name, entry in found["metrics"].items()}
-
-
 def test_tasks_begin(work: dict[str, Any]):
-    values = sane(work, WORK)
+    values = sane(COMPARISON, work, WORK)
     assert values["tasks_p50"] <= values["tasks_p99"]
 
 
 def test_pieces_are_relayed(compared: dict[str, Any]):
-    values = sane(compared, COMPARED)
+    values = sane(COMPARISON, compared, COMPARED)
     assert values["relay_1_first"] <= values["relay_1_first_max"]
     assert 1 < values["relay_1_cpu"] < 100_000
 
@@ -70,17 +57,13 @@ def test_a_bare_relay_has_them_too(compared: dict[str, Any]):
 
 
 def test_every_metric_belongs_to_one_scenario():
-    names = [metric.name for scenario in SCENARIOS for metric in scenario.metrics]
-    assert len(set(names)) == len(names)
-    assert {scenario_of(name).name for name in names} == set(BY_NAME)
-    compared = {name for name, scenario in BY_NAME.items() if scenario.subjects == EVERYBODY}
+    belongs_to_one_scenario(COMPARISON)
+    compared = {scenario.name for scenario in SCENARIOS if scenario.subjects == EVERYBODY}
     assert compared == {"relay_1", "relay_20", "relay_100", "relay_200"}
 
 
 def test_the_short_form_leaves_the_large_loads_out():
-    short, whole = ({scenario_of(task.metric.name).name for task in tasks(quick=quick)} for quick in (True, False))
-    assert whole - short == set(LARGE)
-    assert max(task.load.actors for task in tasks(quick=True)) <= 10
+    leaves_the_large_out(COMPARISON, most=10)
 
 
 def test_the_daemon_takes_the_configuration(tmp_path: Any):

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from bench.__main__ import main
-from bench.delivery.metrics import BY_NAME, LARGE, SCENARIOS, scenario_of, tasks
+from bench.delivery.command import COMPARISON
+from bench.delivery.metrics import SCENARIOS
 from bench.delivery.scenarios import EVERYBODY
-from bench.delivery.subjects import NAMES, TRIO_WEBSOCKET, Missing, subject
+from bench.delivery.subjects import NAMES, TRIO_WEBSOCKET, subject
 from bench.figures import OWN
 from bench.peers import environments
-from tests.support.short_bench import short_form
+from bench.peers.environments import Missing
+from tests.support.short_bench import belongs_to_one_scenario, leaves_the_large_out, sane, short_form
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and waits with epoll")
 
@@ -33,14 +35,9 @@ def compared() -> dict[str, Any]:
 
 
 def test_every_metric_has_our_figure(alone: dict[str, Any], compared: dict[str, Any]):
-    for found, scenarios in ((alone, ALONE), (compared, COMPARED)):
-        metrics = [metric for name in scenarios for metric in BY_NAME[name].metrics]
-        assert set(found["metrics"]) == {metric.name for metric in metrics}
-        for metric in metrics:
-            entry = found["metrics"][metric.name]
-            assert (entry["unit"], entry["better"]) == (metric.unit, metric.better)
-            assert 0 < entry[OWN]["min"] <= entry[OWN]["median"] <= entry[OWN]["max"] < 1e7
-            assert entry[OWN]["runs"] == 1
+    values = sane(COMPARISON, alone, ALONE)
+    assert values["commit_20_median"] <= values["commit_20_p99"]
+    assert 1 < sane(COMPARISON, compared, COMPARED)["push_100_cpu"] < 100_000
 
 
 def test_a_bare_server_has_them_too(compared: dict[str, Any]):
@@ -49,31 +46,13 @@ def test_a_bare_server_has_them_too(compared: dict[str, Any]):
     assert compared["machine"]["subjects"][TRIO_WEBSOCKET].startswith("0.")
 
 
-def test_nothing_is_missing_and_nothing_failed(alone: dict[str, Any], compared: dict[str, Any]):
-    for found in (alone, compared):
-        assert found["bench"] == "delivery"
-        assert found["missing"] == {}
-        assert "failed" not in found
-
-
-def test_figures_are_such_as_can_be(alone: dict[str, Any], compared: dict[str, Any]):
-    every = {**alone["metrics"], **compared["metrics"]}
-    values = {name: entry[OWN]["median"] for name, entry in every.items()}
-    assert values["commit_20_median"] <= values["commit_20_p99"]
-    assert 1 < values["push_100_cpu"] < 100_000
-
-
 def test_every_metric_belongs_to_one_scenario():
-    names = [metric.name for scenario in SCENARIOS for metric in scenario.metrics]
-    assert len(set(names)) == len(names)
-    assert {scenario_of(name).name for name in names} == set(BY_NAME)
-    assert {name for name, scenario in BY_NAME.items() if scenario.subjects == EVERYBODY} == {"idle_1k", "push_100"}
+    belongs_to_one_scenario(COMPARISON)
+    assert {scenario.name for scenario in SCENARIOS if scenario.subjects == EVERYBODY} == {"idle_1k", "push_100"}
 
 
 def test_the_short_form_leaves_the_large_loads_out():
-    short, whole = ({scenario_of(task.metric.name).name for task in tasks(quick=quick)} for quick in (True, False))
-    assert whole - short == set(LARGE)
-    assert max(task.load.actors for task in tasks(quick=True)) <= 40
+    leaves_the_large_out(COMPARISON, most=40)
 
 
 def test_a_peer_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Any):

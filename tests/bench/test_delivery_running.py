@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.delivery.metrics import BY_NAME, tasks
+from bench.delivery.command import COMPARISON
 from bench.delivery.running import Turns, answers_of
 from bench.figures import OWN
 from bench.measure import Answer, ProgramFailed, Stoppable, Subject, measure, run_command
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OURS, OTHER = Subject(OWN, ("ours",)), Subject("aiohttp", ("other",))
-COMMIT = [task for task in tasks() if task.metric.name.startswith("commit_20_")]
-PUSH = [task for task in tasks() if task.metric.name.startswith("push_100_")]
+COMMIT = [task for task in COMPARISON.tasks() if task.metric.name.startswith("commit_20_")]
+PUSH = [task for task in COMPARISON.tasks() if task.metric.name.startswith("push_100_")]
+
+
+turns = partial(Turns, COMPARISON.scenario_of)
 
 
 def said(values: dict[str, float]) -> str:
@@ -39,13 +43,14 @@ class Server:
             raise ProgramFailed("out of sockets")
         if len(self.lives) == self._interrupted:
             raise KeyboardInterrupt
-        scenario = BY_NAME[next(word for word in command if word.startswith("metric=")).removeprefix("metric=")]
+        name = next(word for word in command if word.startswith("metric=")).removeprefix("metric=")
+        (scenario,) = [each for each in COMPARISON.scenarios if each.name == name]
         return said({metric.name: float(len(self.lives)) for metric in scenario.metrics})
 
 
 def test_a_scenario_runs_once_a_turn_for_all_of_its_metrics():
     server, lines = Server(), []
-    found = measure(COMMIT, [OURS], 3, Turns(server, lines.append).run, lambda _line: None)
+    found = measure(COMMIT, [OURS], 3, turns(server, lines.append).run, lambda _line: None)
     assert len(server.lives) == 3
     assert server.lives[0][:2] == ["ours", "metric=commit_20"]
     assert [found.figures[task.metric.name][OWN].max for task in COMMIT] == [3.0] * 3
@@ -55,7 +60,7 @@ def test_a_scenario_runs_once_a_turn_for_all_of_its_metrics():
 
 def test_subjects_alternate():
     server = Server()
-    found = measure(PUSH, [OURS, OTHER], 2, Turns(server).run, lambda _line: None)
+    found = measure(PUSH, [OURS, OTHER], 2, turns(server).run, lambda _line: None)
     assert [life[0] for life in server.lives] == ["ours", "other"] * 2
     assert found.figures["push_100_cpu"]["aiohttp"].max == 4.0
     assert found.subjects == dict.fromkeys((OWN, "aiohttp"), "1.0 (a runtime)")
@@ -63,7 +68,7 @@ def test_subjects_alternate():
 
 def test_a_peer_is_not_asked_for_what_has_nothing_to_compare_with():
     server = Server()
-    found = measure(COMMIT, [OURS, OTHER], 1, Turns(server).run, lambda _line: None)
+    found = measure(COMMIT, [OURS, OTHER], 1, turns(server).run, lambda _line: None)
     assert [life[0] for life in server.lives] == ["ours"]
     assert set(found.subjects) == {OWN}
     assert found.failed == {}
@@ -71,14 +76,20 @@ def test_a_peer_is_not_asked_for_what_has_nothing_to_compare_with():
 
 def test_a_life_that_fails_fails_all_of_its_metrics_and_is_not_lived_again():
     server = Server(failing=[2])
-    found = measure(COMMIT, [OURS], 3, Turns(server).run, lambda _line: None)
+    found = measure(COMMIT, [OURS], 3, turns(server).run, lambda _line: None)
     assert found.failed == {OWN: {task.metric.name: "out of sockets" for task in COMMIT}}
     assert len(server.lives) == 2
 
 
 def test_of_a_scenario_that_ctrl_c_cuts_off_every_metric_keeps_what_its_earlier_lives_gave():
     server, lines = Server(interrupted=3), []
-    found = measure([*COMMIT, *PUSH], [OURS], 5, Turns(Stoppable(server), lines.append).run, lambda _line: None)
+    found = measure(
+        [*COMMIT, *PUSH],
+        [OURS],
+        5,
+        turns(Stoppable(server), lines.append).run,
+        lambda _line: None,
+    )
     assert len(server.lives) == len(lines) == 3
     assert [found.figures[task.metric.name][OWN].runs for task in COMMIT] == [2] * 3
     assert found.metrics([*COMMIT, *PUSH]) == [task.metric for task in COMMIT]
@@ -86,10 +97,10 @@ def test_of_a_scenario_that_ctrl_c_cuts_off_every_metric_keeps_what_its_earlier_
 
 
 def test_a_metric_that_was_not_given_is_a_failure():
-    turns = Turns(lambda _command, _limit: said({"commit_20_rate": 1.0}))
-    assert turns.run(OURS, COMMIT[0].load, 1.0) == Answer(1.0, "1.0", "a runtime", 0.5)
+    given = turns(lambda _command, _limit: said({"commit_20_rate": 1.0}))
+    assert given.run(OURS, COMMIT[0].load, 1.0) == Answer(1.0, "1.0", "a runtime", 0.5)
     with pytest.raises(ProgramFailed, match="gave no commit_20_median"):
-        turns.run(OURS, COMMIT[1].load, 1.0)
+        given.run(OURS, COMMIT[1].load, 1.0)
 
 
 @pytest.mark.parametrize("line", ["", "[]", "{}", '{"values": [], "version": "", "runtime": "", "share": 1}'])

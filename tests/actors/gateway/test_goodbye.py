@@ -21,11 +21,8 @@ def test_all_are_told_in_half_of_the_time(elapsed: float, over: float, told: int
     assert told_by(0, elapsed, over) == 0
 
 
-async def test_a_loop_that_has_much_to_do_has_nobody_told_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two turns are all that there are: the second comes when half of the time is over."""
-    monkeypatch.setattr(gateway_module, "TELL_AT_ONCE", 1)
-    monkeypatch.setattr(gateway_module, "TELL_EVERY", 0.3)
-    monkeypatch.setattr(gateway_module, "LEAVE_A_SECOND", 20)
+def noted_turns(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many are left to be told, after each turn of telling."""
     left: list[int] = []
     tell_more = Connections._tell_more
 
@@ -34,6 +31,15 @@ async def test_a_loop_that_has_much_to_do_has_nobody_told_too_late(monkeypatch: 
         left.append(len(connections._to_tell))
 
     monkeypatch.setattr(Connections, "_tell_more", noted)
+    return left
+
+
+async def test_a_loop_that_has_much_to_do_has_nobody_told_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two turns are all that there are: the second comes when half of the time is over."""
+    monkeypatch.setattr(gateway_module, "TELL_AT_ONCE", 1)
+    monkeypatch.setattr(gateway_module, "TELL_EVERY", 0.3)
+    monkeypatch.setattr(gateway_module, "LEAVE_A_SECOND", 20)
+    left = noted_turns(monkeypatch)
     async with gateway_system() as here:
         clients = [await here.welcomed(f"user{number}") for number in range(10)]
         async with trio.open_nursery() as nursery:
@@ -46,14 +52,7 @@ async def test_a_loop_that_has_much_to_do_has_nobody_told_too_late(monkeypatch: 
 async def test_the_goodbyes_come_in_batches_and_everybody_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway_module, "TELL_AT_ONCE", 3)
     monkeypatch.setattr(gateway_module, "LEAVE_A_SECOND", 20)
-    left: list[int] = []
-    tell_more = Connections._tell_more
-
-    def noted(connections: Connections) -> None:
-        tell_more(connections)
-        left.append(len(connections._to_tell))
-
-    monkeypatch.setattr(Connections, "_tell_more", noted)
+    left = noted_turns(monkeypatch)
     async with gateway_system() as here:
         clients = [await here.welcomed(f"user{number}") for number in range(10)]
         async with trio.open_nursery() as nursery:
