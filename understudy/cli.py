@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
 import os
 import random
 import signal
@@ -35,8 +37,22 @@ DEFAULT_URL: Final = "http://127.0.0.1:12000"
 
 app = cyclopts.App(name="understudy", help="Teams of LLM agents, served live by supervised actors.")
 
+_UNWRITTEN: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Why an output may not take what is printed: the disk under it, not we."""
+
+
+def _between(least: float, most: float) -> Parameter:
+    def check(_kind: object, value: float | None) -> None:
+        if value is not None and not least <= value <= most:  # also what is no number at all
+            raise ValueError(f"allowed: from {least:,} to {most:,}.")
+
+    return Parameter(validator=check)
+
+
 ConfigFile = Annotated[Path | None, Parameter(help="Configuration file; default: ./understudy.toml if there is one.")]
 Url = Annotated[str, Parameter(help="Where the daemon listens.")]
+RunId = Annotated[str, Parameter(help="As understudy run says it, or GET /api/runs.")]
+User = Annotated[str | None, Parameter(help="Who asks (development mode); unset: dev.")]
 
 
 def _load(file: Path | None, flags: dict[str, object]) -> Configuration:
@@ -57,7 +73,7 @@ def serve(
     *,
     host: str | None = None,
     port: int | None = None,
-    data: Path | None = None,
+    data: str | None = None,
     config: ConfigFile = None,
     log_level: str | None = None,
     model: str | None = None,
@@ -67,12 +83,18 @@ def serve(
 
     Parameters
     ----------
-    host: address to listen on (loopback only, until authentication exists)
-    port: port to listen on, 0 for a free one
-    data: directory for everything that is kept
-    log_level: debug, info, warning or error
-    model: model of the default endpoint
-    shutdown_deadline: seconds in which the daemon has ended after SIGTERM
+    host
+        address to listen on (loopback only, until authentication exists)
+    port
+        port to listen on, 0 for a free one
+    data
+        directory for everything that is kept
+    log_level
+        debug, info, warning or error
+    model
+        model of the default endpoint
+    shutdown_deadline
+        seconds in which the daemon has ended after SIGTERM
     """
     from understudy.log_writer import log_writer  # noqa: PLC0415 - other commands start without it
     from understudy.logs import library_logs, open_log  # noqa: PLC0415
@@ -89,7 +111,8 @@ def serve(
     secrets = tuple(m.api_key for m in settings.models.values() if m.api_key)
     style: Any = {"text": "terminal"}.get(settings.server.log_format, settings.server.log_format)
     with log_writer(sys.stderr) as writer:
-        log = open_log(writer, level=settings.server.log_level, style=style, secrets=secrets)
+        plain = False if os.environ.get("NO_COLOR") else None
+        log = open_log(writer, level=settings.server.log_level, style=style, colours=plain, secrets=secrets)
         with library_logs(log):
             return trio.run(_serve, settings, log, writer)
 
@@ -165,8 +188,8 @@ async def _until_ended(
 def config(
     *,
     config: ConfigFile = None,
-    model: str | None = None,
-    style: Annotated[Literal["text", "toml", "json"], Parameter(name="--format")] = "text",
+    model: Annotated[str | None, Parameter(help="Model of the default endpoint, as of serve.")] = None,
+    style: Annotated[Literal["text", "toml", "json"], Parameter(name="--format", help="How to print it.")] = "text",
 ) -> None:
     """Print what is in force, and where each value came from. Secrets are masked."""
     lines = _load(config, {"model": model}).describe()
@@ -178,7 +201,7 @@ def run(
     brief: str,
     *,
     url: Url = DEFAULT_URL,
-    user: str | None = None,
+    user: User = None,
     workflow: str = "delivery",
     cancel_on_interrupt: bool = False,
 ) -> int:
@@ -186,10 +209,12 @@ def run(
 
     Parameters
     ----------
-    brief: what is to be done, 10 to 10,000 characters
-    user: who asks (development mode)
-    workflow: which workflow does it
-    cancel_on_interrupt: cancel the run on Ctrl-C instead of leaving it
+    brief
+        what is to be done, 10 to 10,000 characters
+    workflow
+        which workflow does it
+    cancel_on_interrupt
+        cancel the run on Ctrl-C instead of leaving it
     """
     from understudy.terminal import person_at, run_brief  # noqa: PLC0415 - other commands start without it
 
@@ -206,13 +231,14 @@ def run(
             workflow=workflow,
             cancel_on_interrupt=cancel_on_interrupt,
             person=person,
+            colour=not os.environ.get("NO_COLOR"),
         )
 
     return _run_client(main)
 
 
 @app.command
-def cancel(run_id: str, *, url: Url = DEFAULT_URL, user: str | None = None) -> int:
+def cancel(run_id: RunId, *, url: Url = DEFAULT_URL, user: User = None) -> int:
     """Cancel a run."""
     from understudy.terminal import cancel_run  # noqa: PLC0415 - other commands start without it
 
@@ -226,13 +252,13 @@ Agent = Annotated[str | None, Parameter(help="Only this agent, by its role, its 
 
 
 @app.command
-def pause(run_id: str, *, agent: Agent = None, url: Url = DEFAULT_URL, user: str | None = None) -> int:
+def pause(run_id: RunId, *, agent: Agent = None, url: Url = DEFAULT_URL, user: User = None) -> int:
     """Have a run make no further call to a model, until it is resumed."""
     return _steer(run_id, "pause", agent, url, user)
 
 
 @app.command
-def resume(run_id: str, *, agent: Agent = None, url: Url = DEFAULT_URL, user: str | None = None) -> int:
+def resume(run_id: RunId, *, agent: Agent = None, url: Url = DEFAULT_URL, user: User = None) -> int:
     """Let a paused run go on."""
     return _steer(run_id, "resume", agent, url, user)
 
@@ -249,14 +275,14 @@ def _steer(run_id: str, order: Literal["pause", "resume"], agent: str | None, ur
 
 @app.command
 def decide(
-    approval_id: str,
-    decision: Literal["approve", "reject", "modify"],
-    feedback: str = "",
+    approval_id: Annotated[str, Parameter(help="As understudy run says it, or the event approval_request.")],
+    decision: Annotated[Literal["approve", "reject", "modify"], Parameter(help="What becomes of the answer.")],
+    feedback: Annotated[str, Parameter(help="To modify: what is to be different.")] = "",
     *,
     url: Url = DEFAULT_URL,
-    user: str | None = None,
+    user: User = None,
 ) -> int:
-    """Decide about an answer that waits for a person; to modify, say what is to be different."""
+    """Decide about an answer that waits for a person."""
     from understudy.terminal import decide_approval  # noqa: PLC0415 - other commands start without it
 
     async def main() -> int:
@@ -268,9 +294,15 @@ def decide(
     return _run_client(main)
 
 
+Mode = Annotated[
+    Literal["autopilot", "hitl", "off"],
+    Parameter(help="Agents; agents whose answers a person releases; or people only."),
+]
+
+
 @app.command
-def mode(mode: Literal["autopilot", "hitl", "off"], *, url: Url = DEFAULT_URL, user: str | None = None) -> int:
-    """Say who answers: agents (autopilot), agents whose answers a person releases (hitl), or people only (off)."""
+def mode(mode: Mode, *, url: Url = DEFAULT_URL, user: User = None) -> int:
+    """Say who answers in your default session, from now on."""
     from understudy.terminal import choose_mode  # noqa: PLC0415 - other commands start without it
 
     async def main() -> int:
@@ -280,38 +312,38 @@ def mode(mode: Literal["autopilot", "hitl", "off"], *, url: Url = DEFAULT_URL, u
 
 
 def _run_client(main: Any) -> int:
-    try:
-        result: int = trio.run(main)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has gone
-        return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return result
+    return int(trio.run(main))
 
 
 @app.command
 def simulate(
     *,
     host: str = "127.0.0.1",
-    port: int = 12001,
+    port: Annotated[int, _between(0, 65535)] = 12001,
     model_name: str = "simulated",
     seed: int = 0,
-    tokens_per_second: float = 200.0,
-    first_token: float = 0.02,
-    longest: int | None = None,
+    tokens_per_second: Annotated[float, _between(0.1, 1_000_000)] = 200.0,
+    first_token: Annotated[float, _between(0, 3600)] = 0.02,
+    longest: Annotated[int | None, _between(1, 1_000_000)] = None,
 ) -> int:
     """Run the simulated model as a program of its own: an OpenAI-compatible server with faults on demand.
 
     Parameters
     ----------
-    host: address to listen on
-    port: port to listen on, 0 for a free one
-    model_name: what it calls itself in its answers
-    seed: the same seed and prompt give the same answer
-    tokens_per_second: how quickly it writes
-    first_token: seconds before it begins to
-    longest: cut its answers to so many tokens
+    host
+        address to listen on
+    port
+        port to listen on, 0 for a free one
+    model_name
+        what it calls itself in its answers
+    seed
+        the same seed and prompt give the same answer
+    tokens_per_second
+        how quickly it writes
+    first_token
+        seconds before it begins to
+    longest
+        cut its answers to so many tokens
     """
     from actors.models.simulated.brain import Brain  # noqa: PLC0415 - other commands start without it
     from actors.models.simulated.program import simulate_program  # noqa: PLC0415
@@ -334,7 +366,7 @@ def simulate(
                     async for _ in signals:
                         nursery.cancel_scope.cancel()
         except* OSError as group:
-            _refuse(f"Cannot listen on {host}:{port}: {group.exceptions[0]}. Choose another --port.")
+            _refuse(f"Cannot listen on {host}:{port}: {group.exceptions[0]}. Choose another --port or --host.")
         return 0
 
     return trio.run(main)
@@ -346,4 +378,20 @@ async def _serve_simulated(program: Any, host: str, port: int, simulation: Any, 
 
 def main() -> None:
     """The console script."""
-    raise SystemExit(app())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has every letter of an answer
+    try:
+        try:
+            raise SystemExit(app())
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and error.errno not in _UNWRITTEN:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more, at its end
+        if not isinstance(error, BrokenPipeError):  # else whoever read our output has gone, and wants nothing more
+            print(f"understudy: The output cannot be written: {error.strerror}.", file=sys.stderr)  # noqa: T201
+        raise SystemExit(FAILED) from None

@@ -277,7 +277,7 @@ def describe(daemon: Daemon) -> dict[str, Any]:
     settings = daemon.settings
     return {
         "addresses": ", ".join(daemon.addresses),
-        "data": str(settings.server.data),
+        "data": str(settings.server.data.absolute()),
         "models": ", ".join(
             f"{name} ({'simulated' if m.simulated else m.model})" for name, m in settings.models.items()
         ),

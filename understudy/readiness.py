@@ -107,7 +107,7 @@ def _model(status: GateStatus | None) -> Check:
     if status.last_failure is not None:
         return Check("degraded", "The last call of this model failed.")
     if status.simulated:
-        return Check("ok", "Simulated: no key is configured, so no real model answers.")
+        return Check("ok", "Simulated: no real model answers.")
     return Check("ok", "The model answers, or has not been asked yet.")
 
 

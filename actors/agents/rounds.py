@@ -156,8 +156,9 @@ class Rounds:
             output is not None and output.truncated,
         )
         if ended.status is not ToolStatus.SUCCESS and self._box.log is not None:
-            why = shown_text(ended.said, LONGEST_LOGGED)
-            self._box.log.warning("tool failed", tool=name, failure=ended.failure, why=why, duration_ms=duration)
+            why, where = shown_text(ended.said, LONGEST_LOGGED), self._hands.context(call)
+            log = self._box.log.bind(run_id=where.run_id, step=where.step, attempt=where.attempt)
+            log.warning("tool failed", tool=name, failure=ended.failure, detail=why, duration_ms=duration)
         return ended
 
     async def _carried_out(self, call: ToolCall) -> Outcome:

@@ -5,7 +5,8 @@ connection (kept in the `Roster`, which outlives a crash of this actor). What is
 crash they say it again, and for a moment nothing new is granted, so that no agent is given more than it may have.
 
 A worker whose connection has ended is given nothing new; `offline_after` seconds later it counts as offline, and what
-it had is revoked. One that lets a deadline pass without a word is offline at once, until it speaks.
+it had is revoked. One that lets a deadline pass, and of which nothing at all has been heard meanwhile, is offline at
+once, until something is.
 """
 
 from __future__ import annotations
@@ -151,8 +152,8 @@ class Coordinator(Actor):
         agent_id = self.board.agent_of(message.lease_id)
         lease = self.leases.release(message)
         self.over(message.lease_id, known=message.said)
-        if agent_id is not None and message.silent:
-            self._workers.silent(agent_id)
+        if agent_id is not None and message.overdue is not None:
+            self._workers.overdue(agent_id, message.overdue)
         self.leases.free(message.lease_id)
         if agent_id is not None and lease is not None:
             self.publish(agent_id, lease.claim.user)

@@ -52,11 +52,12 @@ class Granted:
 class Release:
     """To the coordinator: the slot, or the place in the queue, is not wanted any more.
 
-    `silent`: a worker has let a deadline pass without a word. `said`: a worker has said itself how it went.
+    `overdue`: of a worker that has let a deadline pass, when the attempt began (trio's clock). `said`: a worker has
+    said itself how it went.
     """
 
     lease_id: str
-    silent: bool = False
+    overdue: float | None = None
     said: bool = False
 
 

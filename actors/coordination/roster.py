@@ -63,7 +63,8 @@ class Attendance:
         connection: on which it is here; None while it is gone.
         changed: when it came or went (trio's clock).
         agents: that it has registered, by id.
-        silent: ids of those that have let a deadline pass without a word, and not spoken since.
+        silent: ids of those that have let a deadline pass, with the time at which the attempt had begun: offline until
+            it is known that anything has come from the worker since.
         offline: it has been gone for too long.
     """
 
@@ -71,7 +72,7 @@ class Attendance:
     connection: Ref[Any] | None
     changed: float
     agents: dict[str, Registration] = attrs.field(factory=dict)
-    silent: set[str] = attrs.field(factory=set)
+    silent: dict[str, float] = attrs.field(factory=dict)
     offline: bool = False
 
     def present(self, agent_id: str) -> bool:
@@ -137,7 +138,7 @@ class Roster:
         """An agent of it that is not here any more; with the last the worker is forgotten."""
         del attendance.agents[agent_id], self._by_agent[agent_id]
         self.told = {lease_id: told for lease_id, told in self.told.items() if told.agent_id != agent_id}
-        attendance.silent.discard(agent_id)
+        attendance.silent.pop(agent_id, None)
         if not attendance.agents:
             del self._workers[attendance.worker]
             self.leave(attendance, attendance.changed)

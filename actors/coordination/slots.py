@@ -58,11 +58,11 @@ class Slots:
         if held is not None:
             self._coordinator.tell(Report(held.granted.agent_id, held.claim.user, outcome, milliseconds))
 
-    def release(self, lease_id: str, *, silent: bool = False, said: bool = False) -> None:
+    def release(self, lease_id: str, *, overdue: float | None = None, said: bool = False) -> None:
         """Give back a slot, or give up wanting one; the rest as `Release` has it. What is neither is no harm."""
         self._held.pop(lease_id, None)
         self._wanted.pop(lease_id, None)
-        self._tell(Release(lease_id, silent, said))
+        self._tell(Release(lease_id, overdue, said))
 
     def offer(self, lease_id: str, event: Event) -> None:
         """Have the worker whose slot this is told."""

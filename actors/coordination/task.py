@@ -69,7 +69,6 @@ class Task(Host):
         self._lease_id: str | None = None
         self._engine: EngineWork | None = None
         self._began = 0.0
-        self._spoken = False
         self._said_at = 0.0
         self._launch: Callable[[], None] | None = None
         """What is to be done when the attempt is on the disk."""
@@ -202,7 +201,7 @@ class Task(Host):
 
     def _begin(self, agent_id: str, granted: Granted | None) -> None:
         self.cancel_timer("unclaimed")
-        self._began, self._spoken = self.now(), False
+        self._began = self.now()
         self.log.begin(agent_id, None if granted is None else granted.worker)
         self._said_at = self.now()
         attempt = self.record.attempt
@@ -248,8 +247,7 @@ class Task(Host):
 
     def _overdue(self, attempt: int) -> None:
         if self._working(attempt):
-            silent = self.record.attempts[-1].worker is not None and not self._spoken
-            self._conclude(failure(Failure.TASK_TIMEOUT, retry=True), silent=silent)
+            self._conclude(failure(Failure.TASK_TIMEOUT, retry=True), overdue=self._began)
 
     def _heard(self, message: Restarted | Ended | Revoked) -> None:
         if isinstance(message, Restarted):
@@ -270,9 +268,9 @@ class Task(Host):
 
     # --- how it went
 
-    def _conclude(self, outcome: Outcome, *, silent: bool = False, said: bool = False) -> None:
+    def _conclude(self, outcome: Outcome, *, overdue: float | None = None, said: bool = False) -> None:
         """The open attempt has come out so; the rest as `Release` has it."""
-        self._free(outcome, silent=silent, said=said)
+        self._free(outcome, overdue=overdue, said=said)
         self._settle(outcome)
         self._producer.push()
 
@@ -289,7 +287,7 @@ class Task(Host):
             final = again
         self._end(final)
 
-    def _free(self, outcome: Outcome | None, *, silent: bool = False, said: bool = False) -> None:
+    def _free(self, outcome: Outcome | None, *, overdue: float | None = None, said: bool = False) -> None:
         """Give back what the attempt had. A child keeps its slot until it has stopped."""
         for timer in ("overdue", "engine", "unclaimed"):
             self.cancel_timer(timer)
@@ -304,7 +302,7 @@ class Task(Host):
         if self.record.open and outcome is not None:
             came_out: CameOut = "completed" if outcome.status is TaskStatus.COMPLETED else "failed"
             self._slots.report(lease_id, came_out, (self.now() - self._began) * 1000)
-        release = partial(self._slots.release, lease_id, silent=silent, said=said)
+        release = partial(self._slots.release, lease_id, overdue=overdue, said=said)
         child = child_name(self.record)
         if self.child(child) is None:
             release()
@@ -366,7 +364,6 @@ class Task(Host):
         if isinstance(verdict, CommandError):
             reply.answer(Refused(verdict))
             return
-        self._spoken = True
 
         def kept() -> None:
             reply.answer(verdict.status)

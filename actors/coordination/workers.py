@@ -10,7 +10,7 @@ from actors.coordination.board import Place
 from actors.coordination.roster import MOST_OF_A_CLIENT, Registration, Told, agent_id_of
 from actors.protocol.codes import ErrorCode
 from actors.protocol.task_events import task_withdrawn
-from actors.users.messages import CommandError, Later, ToClient
+from actors.users.messages import CommandError, LastHeard, Later, ToClient
 from runtime import Refused
 
 if TYPE_CHECKING:
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from actors.coordination.messages import RegisterWorker
     from actors.coordination.roster import Attendance, Worker
     from actors.protocol.events import Event
-    from runtime import Ref
+    from runtime import Ref, Replied
 
 FORGET_AFTER: Final = 3600.0
 """Seconds for which a worker that is offline is still shown."""
 TELL_AGAIN: Final = 0.2
+LISTEN_WITHIN: Final = 5.0
+LISTEN_EVERY: Final = 1.0
+"""Seconds between two looks whether one that is silent is there again."""
 
 
 class Workers:
@@ -41,6 +44,8 @@ class Workers:
                 self._put(attendance, registration)
             if attendance.connection is not None:
                 self._coordinator.watch(attendance.connection)
+                for agent_id in attendance.silent:
+                    self._listen(attendance, agent_id)
             elif attendance.offline:
                 self._forget_later(attendance)
             else:
@@ -142,12 +147,38 @@ class Workers:
             self._lose(attendance, agent_id)
         self._forget_later(attendance)
 
-    def silent(self, agent_id: str) -> None:
-        """It has let a deadline pass without a word."""
+    def overdue(self, agent_id: str, began: float) -> None:
+        """It has let a deadline pass: is it there at all? Whatever has come from it, a heartbeat too, says so.
+
+        Until that is known it is given nothing.
+        """
         attendance = self._roster.by_agent(agent_id)
-        if attendance is not None:
-            attendance.silent.add(agent_id)
-            self._lose(attendance, agent_id)
+        if attendance is not None and attendance.connection is not None:
+            attendance.silent[agent_id] = began
+            self._board.present(agent_id, present=False)
+            self._listen(attendance, agent_id)
+
+    def _listen(self, attendance: Attendance, agent_id: str, *, lost: bool = False) -> None:
+        """Ask its connection, and again until something has come; `lost`: it was found silent, and has nothing left."""
+        connection = attendance.connection
+        if connection is None or agent_id not in attendance.silent:
+            return
+
+        def told(replied: Replied) -> None:
+            since = attendance.silent.get(agent_id)
+            if attendance.connection is not connection or since is None:
+                return  # it has come anew, spoken or left
+            heard = None if replied.error is not None else replied.value > since
+            if heard:
+                del attendance.silent[agent_id]
+                self._present(attendance)
+                return
+            if heard is not None and not lost:
+                self._lose(attendance, agent_id)
+            again = Later(lambda: self._listen(attendance, agent_id, lost=lost or heard is not None))
+            self._coordinator.timer(("listen", agent_id), LISTEN_EVERY, again)
+
+        self._coordinator.request(connection, LastHeard(), LISTEN_WITHIN, tag=told)
 
     def _lose(self, attendance: Attendance, agent_id: str) -> None:
         self._board.present(agent_id, present=False)

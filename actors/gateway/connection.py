@@ -35,7 +35,7 @@ from actors.operations.channels import Published
 from actors.protocol.codes import CLOSES, CONNECTION_FAILED, DRAINING, NO_HELLO, SILENT, TOO_SLOW
 from actors.protocol.connection_events import draining
 from actors.protocol.events import encode
-from actors.users.messages import Deliver, Later, Replaced
+from actors.users.messages import Deliver, LastHeard, Later, Replaced
 from runtime import Actor, Ended, Replied, Restarted, TaskEnded
 
 if TYPE_CHECKING:
@@ -69,11 +69,6 @@ class _NoHello:
 @attrs.frozen
 class _Pulse:
     """Timer: ping."""
-
-
-@attrs.frozen
-class _Listen:
-    """Timer: look whether there was a sign of life since."""
 
 
 @attrs.frozen
@@ -144,16 +139,15 @@ class Connection(Actor):
         if socket.failure is not None:
             self.services.log.warning("websocket library failed", error=repr(socket.failure))
 
-    async def receive(self, message: Any) -> None:
-        self._take(message)
-        self._flush()
+    async def receive(self, message: Any) -> object:
+        return (await self.receive_batch((message,)))[0]
 
-    async def receive_batch(self, messages: Sequence[Any]) -> None:
-        for message in messages:
-            self._take(message)
+    async def receive_batch(self, messages: Sequence[Any]) -> list[object]:
+        answers = [self._take(message) for message in messages]
         self._flush()
+        return answers
 
-    def _take(self, message: Any) -> None:
+    def _take(self, message: Any) -> object:
         match message:
             case Deliver():
                 self._conversation.deliver(message)
@@ -171,8 +165,8 @@ class Connection(Actor):
             case _Pulse():
                 self.write(PING)
                 self._listen()
-            case _Listen():
-                self._listen()
+            case LastHeard():
+                return self._last_heard
             case Replaced():
                 self._conversation.replaced()
             case Restarted():
@@ -192,6 +186,7 @@ class Connection(Actor):
                 self._task_ended(message)
             case _Over():
                 self.stop("the connection is over")
+        return None
 
     def inspect(self) -> dict[str, Any]:
         return {
@@ -383,15 +378,19 @@ class Connection(Actor):
         if not self._head_read:
             self.stop("the daemon is draining")
 
+    @property
+    def _last_heard(self) -> float:
+        assert self._socket is not None  # who asks knows of this connection by what has come on it
+        return self._socket.statistics().last_received
+
     def _listen(self) -> None:
         """Close if the client has been silent for too long; look again if that comes before the next ping."""
-        assert self._socket is not None
         interval = self.settings.heartbeat_interval
-        left = self._socket.statistics().last_received + self.settings.silent_intervals * interval - self.now()
+        left = self._last_heard + self.settings.silent_intervals * interval - self.now()
         if left <= 0:
             self.close(SILENT)
         elif left <= interval:
-            self.timer("listen", left, _Listen())
+            self.later("listen", left, self._listen)
 
     def _task_ended(self, ended: TaskEnded) -> None:
         if ended.error is not None:

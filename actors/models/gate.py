@@ -237,7 +237,7 @@ class Gate(Actor):
             self._grant(waiter, decision.lease, now)
             return True
         # The others' part is left to them: time gives back what these have used of their own.
-        at = self._limiter.next_change()
+        at = self._limiter.next_change(now)
         self._wait = self._limiter.wait_for(now, self._line.first()[0].tokens) or Wait(at - now, at, "share")
         if at < math.inf:
             self.timer("wake", max(0.0, at - now), Wake())

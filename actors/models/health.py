@@ -31,7 +31,7 @@ class Health:
             self._resources.traffic.throttled += 1
             limiter.refused(lease.slot, now)
         elif message.outcome is Outcome.SUCCESS:
-            limiter.answered()
+            limiter.answered(lease.slot)
         if not message.sent:
             limiter.give_back(lease.slot, now)
         else:

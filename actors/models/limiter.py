@@ -141,8 +141,9 @@ class Limiter:
         users += not (own.requests or own.tokens)
         others = Used(total.requests - own.requests, total.tokens - own.tokens)
         times, flying = others.requests, self._in_flight.get(user, 0)
+        limit = None if self._try_at() <= now else self.requests_limit
         return (
-            may_take(self.requests_limit, own=own.requests, others=others.requests, wanted=1, users=users, times=times)
+            may_take(limit, own=own.requests, others=others.requests, wanted=1, users=users, times=times)
             and may_take(
                 self.tokens_limit, own=own.tokens, others=others.tokens, wanted=tokens, users=users, times=times
             )
@@ -155,9 +156,10 @@ class Limiter:
             )
         )
 
-    def next_change(self) -> float:
+    def next_change(self, now: float) -> float:
         """When time alone will next have freed something; infinite where only a settlement can."""
-        return self._window.next_change()
+        tried = self._try_at()
+        return min(self._window.next_change(), tried if tried > now else math.inf)
 
     def reserve(
         self, now: float, tokens: int, holder: Hashable, *, lasts: float = math.inf, user: str = ""
@@ -226,9 +228,9 @@ class Limiter:
         self.prune(now)
         return len(gone)
 
-    def answered(self) -> None:
-        """A request was answered: it was not too much."""
-        self._adaptive.answered()
+    def answered(self, lease: Lease) -> None:
+        """A request was answered: it was not too much. To be told before it is settled."""
+        self._adaptive.answered(granted_at=lease.granted_at, requests=self._window.total.requests)
 
     def refused(self, lease: Lease, now: float) -> None:
         """The provider has refused a request as too much (429); to be told before it is settled."""
@@ -284,13 +286,23 @@ class Limiter:
 
     def _free_at(self, now: float, tokens: int) -> tuple[float, Reason]:
         times: list[tuple[float, Reason]] = [(self._parked_until, "parked")]
-        times.append((max(self._requests_at, self._window.request_free_at(now, self.requests_limit)), "requests"))
+        free_at = min(self._window.request_free_at(now, self.requests_limit), max(now, self._try_at()))
+        times.append((max(self._requests_at, free_at), "requests"))
         times.append((max(self._tokens_at, self._window.tokens_free_at(now, self.tokens_limit, tokens)), "tokens"))
         limit = self.in_flight_limit
         if limit is not None and len(self._leases) >= limit:
             ends = sorted(lease.expires_at for lease in self._leases)
             times.append((ends[len(ends) - limit], "in_flight"))
         return max(times, key=lambda time: time[0])
+
+    def _try_at(self) -> float:
+        """When one request may be made though the last minute holds more than a limit that was only found by trying.
+        Infinite where that is being done, the limit is not found so, or is kept."""
+        named, found = self._configured_requests or self._learned_requests, self._adaptive.requests
+        over = not named and found is not None and self._window.total.requests > found
+        if not over or any(self._adaptive.since_refused(lease.granted_at) for lease in self._leases):
+            return math.inf
+        return self._adaptive.try_at
 
     def _hold(self, lease: Lease, spent: Spent) -> None:
         self._leases[lease] = spent

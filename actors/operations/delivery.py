@@ -117,8 +117,8 @@ def _device(device: Device, released: int, wires: dict[str, Wire]) -> DeviceDeli
         wires.get(device.connection.path, NO_WIRE),
         device.came_in,
         device.acked if device.acked >= 0 else None,
-        device.seq - device.came_in,
-        max(0, released - device.seq),
+        device.settled - device.came_in,
+        max(0, released - device.settled),
     )
 
 

@@ -19,7 +19,7 @@ This page is made from `actors/protocol/catalogue.py` and `actors/protocol/codes
 
 `agent_status` error carries the `error_type` and the sentence. None of it is ever in a provider's own words: what the
 provider, a tool or the daemon's own exceptions said stands in the daemon's log, under the same `run_id`, as `detail` of
-`model call failed`, `an attempt of a model call failed, and is made again` or `model is left alone`.
+`model call failed`, `an attempt of a model call failed, and is made again`, `model is left alone` or `tool failed`.
 
 "Again" says whether the same may fare better when it is done again later.
 

@@ -153,9 +153,11 @@ class Cursor:
     """How far one client of a user has come.
 
     Attributes:
-        epoch: of the log in which `came_in` and `acked` are positions.
-        came_in: the log's top when the client was first seen, or had to begin afresh.
-        acked: the last event that it has processed; None if it never said so.
+        epoch: of the log in which it stands. Where the user has another log by now, and it was told so and has
+            acknowledged nothing since, `came_in` is a position in that one.
+        came_in: the log's top when the client was first seen, or was last told to begin afresh.
+        acked: the last event that it has processed; None if it never said so. Below `came_in`: where it stood when it
+            was told to begin afresh, and has acknowledged nothing since.
         seen: seconds since 1970.
         new: whether it was made for the arrival that asks for it.
     """

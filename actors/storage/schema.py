@@ -7,7 +7,7 @@
            so a batch for 200 users touches one leaf of it instead of 200.
     reply  what a command was answered.
     cursor how far each client of a user has come: where it came in and what it acknowledged last (null: never), both
-           positions in the log of that `epoch`, and when it was last seen.
+           positions in the log of that `epoch` (but see `interface.Cursor`), and when it was last seen.
     state  the key-value state.
     memory, memory_tag, memory_words: the searchable memory, see `memories`.
 

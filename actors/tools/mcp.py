@@ -137,7 +137,8 @@ class McpServer(Actor):
         self._session = None
         for task in self._calls:
             task.cancel("the server is gone")
-        self._log.warning("mcp server lost", server=self._spec.name, why=_cause(error), again_in=self._pause)
+        name, command = self._spec.name, self._spec.command
+        self._log.warning("mcp server lost", server=name, command=command, why=_cause(error), again_in=self._pause)
         self.timer("again", self._pause, _Again())
         self._pause = min(AGAIN_CAP, self._pause * 2)
 
@@ -221,4 +222,6 @@ class McpTools:
 def _cause(error: BaseException | None) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return "it ended" if error is None else type(error).__name__

@@ -172,12 +172,12 @@ class Arrivals:
         devices = self._context.devices
         device = devices.get(client_id)  # what is in memory is newer than what is stored
         if device is not None:
-            return Found(device, log, Resume(log.epoch, device.seq))
+            return Found(device, log, Resume(device.elsewhere or log.epoch, device.seq))
         if not isinstance(answer, Arrived) or answer.cursor.new:
             device = devices.add(Device(client_id, log.seq))
             device.dirty = isinstance(answer, Arrived) and answer.cursor.came_in != log.seq
             return Found(device, log, None)
-        device = devices.add(device_of(answer.cursor))
+        device = devices.add(device_of(answer.cursor, log.epoch))
         return Found(device, log, Resume(answer.cursor.epoch, device.seq))
 
     def _place(self, found: Found, resume: Resume | None) -> Plan:
@@ -185,11 +185,15 @@ class Arrivals:
         device, log = found.device, found.log
         known_at = None if device.client_id == ANONYMOUS else found.known_at
         plan = plan_resume(resume or known_at, log)
-        if plan.gap is not None:
+        if plan.gap is not None and known_at is None:
             device.begin_at(log.seq)
-        elif resume is not None and found.known_at is not None:
+        elif plan.gap is not None:
+            device.begin_afresh(log.seq)
+        elif resume is None:
+            device.go_on(plan.after)
+        elif found.known_at is not None and not device.elsewhere:
             self._context.devices.acked(device.resume_at(resume.seq, self._context.now()))
-        elif resume is not None:  # nobody knows where it came in: it is taken at its word
+        else:  # nobody knows where it came in: it is taken at its word
             device.begin_at(min(log.first - 1, resume.seq))
             self._context.devices.acked(device.acknowledge(resume.seq, self._context.now()))
         return plan

@@ -49,6 +49,7 @@ from actors.users.messages import (
     OutcomeUnknown,
     Poll,
     Replaced,
+    SendTogether,
     Sync,
     ToClient,
 )
@@ -213,6 +214,8 @@ class UserContext(Actor):
                     self.cursors.now()
             case Later(call):
                 call()
+            case SendTogether():
+                self.devices.send_together()
             case _LookIdle():
                 self._look_idle()
             case _Trim():
@@ -244,14 +247,14 @@ class UserContext(Actor):
         self._answer_when_committed()
 
     def _answer_when_committed(self) -> None:
-        """Answer the message in hand when everything that is in the outbox by now has left it."""
+        """Answer the message in hand when everything that is in the outbox by now has been sent."""
         reply = self.defer()
         if reply.wanted:  # what is only told, pieces of text above all, is not answered
 
-            def left() -> None:
+            def sent() -> None:
                 reply.answer(True)
 
-            self._outbox.add(Entry(None, released=left))
+            self._outbox.add(Entry(None, released=lambda: self.devices.then(sent)))
         self._pump()
 
     def commit(
@@ -363,8 +366,8 @@ class UserContext(Actor):
             return
         awake: Awake = replied.value
         opened, mode = awake.lists
-        self.devices.coverage.fill(awake.covered)
         self.begin_at(awake.position)
+        self.devices.coverage.fill(awake.covered)
         self.modes.known(mode)
         self.commands.opened(opened)
         self._pump()
@@ -374,6 +377,7 @@ class UserContext(Actor):
         """Where this incarnation stands; it begins with the first answer, when it has had nothing committed yet."""
         if self._released is None:
             self.epoch = position.epoch
+            self.continuity.begin(position.epoch)
             self._released = self._found = position.seq
             self._tell_news()
         elif position.epoch != self.epoch:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import attrs
 
+from actors.users.coverage import Coverage
+
 
 @attrs.frozen
 class Replay:
@@ -33,6 +35,8 @@ class Continuity:
             came after it: what an older one had sent before it was closed may still wait in the mailbox, also in that
             of the next incarnation.
         replays: what clients are being sent: it has to stay in the log, also while no incarnation knows of them.
+        epoch: of the log in which `coverage` says what was acknowledged, so that nothing counts twice: storage knows of
+            each client only what it has acknowledged since it came in, or had to begin afresh.
     """
 
     attempted: int = 0
@@ -42,6 +46,14 @@ class Continuity:
     silent: int = 0
     newest: dict[str, float] = attrs.field(factory=dict)
     replays: dict[str, Replay] = attrs.field(factory=dict)
+    epoch: str = ""
+    coverage: Coverage = attrs.field(factory=Coverage)
+
+    def begin(self, epoch: str) -> None:
+        """An incarnation begins, with this log."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.coverage = Coverage()
 
     def replaced(self, client_id: str, hello_at: float) -> bool:
         """Whether a newer hello of this client was heard than that of `hello_at`."""

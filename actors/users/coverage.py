@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+MOST: Final = 100
+"""Ranges that are kept, however old."""
 
 
 class Coverage:
@@ -40,8 +43,9 @@ class Coverage:
         return max(0, to - after) - here
 
     def forget(self, below: int) -> None:
-        """Seqs below this one are not asked about any more: the log has forgotten them."""
-        if len(self._ranges) > 1:
+        """The log has forgotten seqs below this one. A client that is far behind may acknowledge them still, and they
+        are not to count again; but there is an end to what is remembered."""
+        if len(self._ranges) > MOST:
             self._ranges = [(low, high) for low, high in self._ranges if high >= below]
 
     def __len__(self) -> int:

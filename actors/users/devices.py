@@ -4,8 +4,9 @@ An event is delivered when a client of its user has acknowledged it, and nothing
 having sent it. What a client came in above it has not acknowledged, however high its acks are.
 
 Waking a connection, and writing for it, costs the same for one event as for twenty. So what a message releases goes
-out when nothing else waits in the context's mailbox: answers that come side by side come in the same moments. It waits
-for nothing that has yet to come.
+out when what waits in the context's mailbox by then is handled: answers that come side by side come in the same
+moments. It waits for nothing that has yet to come. A message to itself says when that is: what waits may be skipped,
+because nobody waits for its answer any more.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 from actors.gateway.outbound import Out, batch_of
 from actors.protocol.events import encode
 from actors.users.continuity import Replay
-from actors.users.coverage import Coverage
 from actors.users.device import NOT_YET, Device
 from actors.users.live import LiveTexts
-from actors.users.messages import Deliver, Replaced
+from actors.users.messages import Deliver, Replaced, SendTogether
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors.protocol.events import Event
     from actors.storage.interface import Cursor
     from actors.users.context import UserContext
+    from actors.users.coverage import Coverage
     from actors.users.messages import Attach
     from actors.users.resuming import Plan
     from runtime import Ref
@@ -44,7 +47,7 @@ ORDER_KEPT: Final = 600.0
 class Devices:
     """The connected clients of one user, and for a moment those that have just gone."""
 
-    __slots__ = ("_context", "_devices", "_handled", "_live", "_outs", "_size", "coverage")
+    __slots__ = ("_context", "_devices", "_handled", "_live", "_marked", "_outs", "_size", "_then")
 
     def __init__(self, context: UserContext) -> None:
         self._context = context
@@ -52,8 +55,9 @@ class Devices:
         self._live = LiveTexts()
         self._outs: list[Out] = []  # released, and not sent yet
         self._size = 0  # bytes of them
+        self._then: list[Callable[[], None]] = []  # to be called when they are sent
         self._handled = 0  # messages of the context since the first of them
-        self.coverage = Coverage()
+        self._marked = False  # a `SendTogether` is in the mailbox
 
     def __len__(self) -> int:
         """How many connections there are."""
@@ -136,18 +140,38 @@ class Devices:
             self._handled += 1
             if not backlog or self._handled >= TOGETHER:
                 self.send()
+            elif not self._marked:
+                self._marked = self._context.ref.tell(SendTogether())
+                if not self._marked:
+                    self.send()
+
+    def send_together(self) -> None:
+        """What had waited in the mailbox is handled."""
+        self._marked = False
+        self.send()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Have `call` called when what was released is sent: whatever comes of it comes behind."""
+        if self._outs:
+            self._then.append(call)
+        else:
+            call()
 
     def send(self) -> None:
         """Send what was released to every connection."""
         if not self._outs:
             return
-        deliver = Deliver(self._context.user, batch_of(self._outs), self._context.incarnation)
-        self._outs = []
+        outs, self._outs = self._outs, []
         self._size = self._handled = 0
-        for device in self._devices.values():
-            if device.connection is not None:
+        connections = [device.connection for device in self._devices.values() if device.connection is not None]
+        if connections:
+            deliver = Deliver(self._context.user, batch_of(outs), self._context.incarnation)
+            for connection in connections:
                 # A refusal is counted at the connection's mailbox; the connection sees the missing seq and closes.
-                device.connection.tell(deliver)
+                connection.tell(deliver)
+        then, self._then = self._then, []
+        for call in then:
+            call()
 
     def deliver_to(self, client_id: str, event: Event) -> None:
         """Send an ephemeral event to this client alone, if it is connected."""
@@ -170,6 +194,11 @@ class Devices:
         return min((replay.first for replay in replays.values()), default=None)
 
     # --- how far they are
+
+    @property
+    def coverage(self) -> Coverage:
+        """What was acknowledged, whichever client did."""
+        return self._context.continuity.coverage
 
     def acked(self, before_and_after: tuple[int, int]) -> None:
         """A client has acknowledged what lies between."""

@@ -46,7 +46,8 @@ class Item:
 
 @attrs.frozen
 class Emit:
-    """Items of a producer, in order. Asked: answered True when the durable ones are committed. Told: ephemeral only.
+    """Items of a producer, in order. Asked: answered True when the durable ones are committed, and all are sent: what
+    comes of it comes behind them. Told: ephemeral only.
 
     The durable ones are committed together or not at all. A producer keeps them until the answer, has one such batch
     under way at a time, and offers it again when there is none: their ids make that harmless.
@@ -123,6 +124,11 @@ class Replaced:
 
 
 @attrs.frozen
+class LastHeard:
+    """To a connection: answered with the time (trio's clock) at which anything last came from its client."""
+
+
+@attrs.frozen
 class Detach:
     """The connection wants no more events."""
 
@@ -142,6 +148,11 @@ class Deliver:
     owner: str
     batch: Batch
     incarnation: int = 0
+
+
+@attrs.frozen
+class SendTogether:
+    """From a context to itself, behind what waits in its mailbox: send what was released until here."""
 
 
 @attrs.frozen

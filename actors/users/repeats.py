@@ -74,9 +74,13 @@ class Repeats:
 
     def committed(self, effects: Sequence[Effect]) -> None:
         """These are on the disk. A command whose reply is among them is answered now, whoever had it carried out: that
-        one may crash before it says so, and what the command causes must not come before its reply."""
+        one may crash before it says so, and what the command causes must not come before its reply.
+
+        Not all are this user's: what a worker says of a user's task is kept with the task, and ids are a user's own.
+        """
+        user = self._context.user
         for effect in effects:
-            if isinstance(effect, KeepReply) and effect.command_id in self._pending:
+            if isinstance(effect, KeepReply) and effect.user == user and effect.command_id in self._pending:
                 self.settle(effect.command_id, msgspec.json.decode(effect.reply))
 
     def settle(self, command_id: str, answer: object) -> None:

@@ -45,8 +45,8 @@ class SilenceWatch:
 
     def attached_again(self, device: Device, sent: int) -> None:
         """A connection is back after a crash of the context; it has been sent everything up to `sent`."""
-        if sent > device.seq:
-            self._due.add(device.seq, sent, self._context.now())
+        if sent > device.settled:
+            self._due.add(device.settled, sent, self._context.now())
             self.offered()
 
     def settle(self) -> None:

@@ -50,7 +50,7 @@ class _Everybody:
     def _heard(self, run: Ref[Any], replied: Replied) -> None:
         error = replied.error
         if error is not None and not isinstance(error, Refused | Dead) and self.supervisor.now() < self.until:
-            self.supervisor.timer((self.order, run.path), STEER_AGAIN, Later(lambda: self.give(run)))
+            self.supervisor.timer((self, run.path), STEER_AGAIN, Later(lambda: self.give(run)))
             return
         self.waiting -= 1
         self.done += error is None

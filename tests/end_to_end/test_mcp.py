@@ -73,7 +73,10 @@ async def test_its_tools_are_called_its_end_is_survived_and_it_sees_only_what_it
         assert (await tool_of(ada, "small__die"))["status"] == "error"
         await running(daemon)
         assert (await tool_of(ada, "small__shout", text="again"))["tool_output"] == "AGAIN!"
-        assert any(line["event"] == "mcp server lost" and line["server"] == "gone" for line in daemon.log)
+        lost = [line for line in daemon.log if line["event"] == "mcp server lost" and line["server"] == "gone"]
+        assert {(line["command"], line["why"]) for line in lost} == {
+            ("no-such-program-anywhere", "No such file or directory")
+        }
         ada.verify()
 
 

@@ -120,13 +120,14 @@ async def test_the_five_events_and_what_may_be_shown_of_a_tool(tmp_path: Path) -
 )
 async def test_every_failure_is_told_and_the_run_goes_on(tmp_path: Path, brief: str, status: str) -> None:
     async with house(tmp_path, None, more=MORE) as daemon, devices(daemon.port, "ada") as [ada]:
-        _, log = await one_run(ada, brief)
+        run_id, log = await one_run(ada, brief)
         [ended] = [f["metadata"] for f in log if f["type"] == "tool_completed"]
         assert ended["status"] == status
         assert "tool_output" not in ended
         for hidden in ("hunter2", "/srv", "RuntimeError"):
             assert hidden not in json.dumps([f for f in log if f["type"] != "agent_response"])
-        assert any(line["event"] == "tool failed" for line in daemon.log)
+        [told] = [line for line in daemon.log if line["event"] == "tool failed"]
+        assert (told["run_id"], told["step"], told["attempt"]) == (run_id, ended["step"], ended["attempt"])
         assert "hunter2" not in str(daemon.log)
         ada.verify()
 

@@ -54,7 +54,9 @@ async def _update(world: World, thief: Person, owner: Person) -> bool:
     if not owner.tasks:
         return False
     more = {"attempt": 1, "status": "completed", "result": thief.words()}
-    await _say(world, thief, "task_update", task_id=world.rng.choice(owner.tasks), **more)
+    # Whose worker serves everybody, in every other round, may have been given this task, and knows that there is one.
+    given = frozenset({"conflict"}) if thief is world.people[0] else frozenset()
+    await _say(world, thief, "task_update", besides=given, task_id=world.rng.choice(owner.tasks), **more)
     return True
 
 
@@ -108,10 +110,12 @@ async def _log(world: World, thief: Person, owner: Person) -> bool:
     return True
 
 
-async def _say(world: World, thief: Person, kind: str, content: str = "", **metadata: Any) -> None:
+async def _say(
+    world: World, thief: Person, kind: str, content: str = "", *, besides: frozenset[str] = frozenset(), **metadata: Any
+) -> None:
     answer = await thief.say(kind, content, **metadata)
     code = answer["metadata"].get("code")
-    if answer["type"] != "error" or code not in NOT_THERE | NOT_NOW:
+    if answer["type"] != "error" or code not in NOT_THERE | NOT_NOW | besides:
         world.marks.blame(f"{thief.user}'s {kind} of another's was answered {answer}")
 
 

@@ -66,6 +66,7 @@ class Digger:
         self, kind: str, content: str = "", *, command_id: str | None = None, role: str = "user", **metadata: Any
     ) -> Any:
         """A command on its connection: the answer, or what it was refused with."""
+        self.heartbeat()
         return await self.here.say(
             self.user, kind, content, command_id=command_id, role=role, follower=self.follower, **metadata
         )
@@ -89,6 +90,10 @@ class Digger:
         """All of both."""
         found = [f for f in self.follower.frames if f["type"] in {"task_assigned", "task_withdrawn"}]
         return [(each["type"], each["metadata"]["task_id"], each["metadata"]["attempt"]) for each in found]
+
+    def heartbeat(self) -> None:
+        """Something comes from it, and says nothing of its work."""
+        self.follower.heard_at = trio.current_time()
 
     def drop(self) -> None:
         """Its connection ends, as after a lost socket."""

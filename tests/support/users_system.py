@@ -21,7 +21,7 @@ from actors.protocol.run_events import system as notice_event
 from actors.protocol.stamps import Stamps
 from actors.storage.attending import Read
 from actors.users.context import ContextSettings, Services
-from actors.users.messages import Acked, Attach, Back, Deliver, Handle, Later, Locate, Replaced
+from actors.users.messages import Acked, Attach, Back, Deliver, Handle, LastHeard, Later, Locate, Replaced
 from actors.users.producer import Producer
 from actors.users.users import Users
 from actors.workflows.definitions import StepDefinition, WorkflowDefinition
@@ -111,6 +111,7 @@ class Follower(Actor):
     Attributes:
         got: (seq or None, content), in order.
         closed: the code with which it would have closed.
+        heard_at: when anything last came from its client, if that is asked.
         answers: to commands, each with the number of frames that came before it.
         began: what the first `Attached` said.
 
@@ -135,7 +136,7 @@ class Follower(Actor):
         self._after = after
         self.client = client
         self._resume = resume
-        self.hello_at = 0.0
+        self.hello_at = self.heard_at = 0.0
         self.acked: int | None = None
         self._context: Any = None
         self._attaching = False
@@ -148,7 +149,7 @@ class Follower(Actor):
         self.began: Any = None
 
     async def started(self) -> None:
-        self.hello_at = self.now()
+        self.hello_at = self.heard_at = self.now()
         self._locate()
 
     @property
@@ -242,6 +243,8 @@ class Follower(Actor):
                 self._context.tell(message)
             case Handle():
                 self.request(self._context, message, 60.0, tag=self._handled)
+            case LastHeard():
+                return self.heard_at
         return None
 
     def _handled(self, replied: Replied) -> None:

@@ -315,7 +315,9 @@ class Exchange:
     def _note(self, event: Event) -> None:
         """Keeps what will explain the close, if one follows."""
         if event.type == "error":
-            self._last_error = event.content
+            fields = event.metadata.get("fields")
+            named = [f"{name}: {why}" for name, why in fields.items()] if isinstance(fields, dict) else []
+            self._last_error = " ".join([event.content, *named])
         if event.type in ("error", "draining"):
             retry_after: Any = event.metadata.get("retry_after")
             self._asked_to_wait = float(retry_after) if isinstance(retry_after, int | float) else None

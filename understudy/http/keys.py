@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from actors.protocol.codes import ErrorCode
 from actors.protocol.commands import ENVELOPE_ID_LENGTH
+from actors.protocol.decode import whole_characters
 from actors.protocol.nesting import deeper_than
 from understudy.http.callers import header_text
 from understudy.http.failures import RequestRefused
@@ -44,7 +45,7 @@ def with_key(envelope: str, key: str | None) -> str:
     if key is None or deeper_than(envelope):
         return envelope
     try:
-        members = _MEMBERS.decode(envelope)
+        members = _MEMBERS.decode(whole_characters(envelope))
     except (msgspec.DecodeError, UnicodeError):
         return envelope  # what is wrong with it is said by whoever decodes it
     command_id = msgspec.json.encode(key)

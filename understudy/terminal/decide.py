@@ -73,7 +73,7 @@ async def decide_approval(
         async with connect(url, rng=rng, user_id=user_id, token=token) as client:
             reply = await client.command("decide", content=feedback, metadata=metadata)
     except TROUBLES as trouble:
-        err.write(f"{trouble_words(trouble)}\n")
+        err.write(f"{trouble_words(trouble, f'Approval {approval_id}')}\n")
         return 1
     out.write(f"The answer is {printable(str(reply.metadata.get('status', decision)))}.\n")
     return 0

@@ -47,7 +47,7 @@ async def cancel_run(
                 return EXIT_DONE
         err.write(f"The daemon has been told to cancel run {run_id}, but it had not stopped after {within:g} s.\n")
     except TROUBLES as trouble:
-        err.write(f"{trouble_words(trouble)}\n")
+        err.write(f"{trouble_words(trouble, f'Run {run_id}')}\n")
     return EXIT_FAILED
 
 
@@ -72,7 +72,8 @@ async def steer_run(
         async with connect(url, rng=rng, user_id=user_id, token=token) as client:
             reply = await client.command(f"{order}_run", metadata=metadata)
     except TROUBLES as trouble:
-        err.write(f"{trouble_words(trouble)}\n")
+        about = f"Run {run_id}" if agent is None else f"{agent} in run {run_id}"
+        err.write(f"{trouble_words(trouble, about)}\n")
         return EXIT_FAILED
     status = printable(str(reply.metadata.get("status", "running")))
     whom = f"run {run_id}" if agent is None else f"{printable(agent)} in run {run_id}"

@@ -127,6 +127,7 @@ class Follower:
             within=self.patience,
         )
         self.view = RunView(run_id=str(reply.metadata.get("run_id", "")))
+        self.screen.tell([Note(f"This is run {printable(self.view.run_id)}.")])
         return self.view
 
     async def _ask_person(self, client: Client, request: Event) -> None:

@@ -11,11 +11,11 @@ TROUBLES: Final = (Unreachable, ConnectionEnded, CommandRefused, NoAnswer, Value
 """What may come of one command on a connection of its own; ValueError for an address that is none."""
 
 
-def trouble_words(trouble: Exception) -> str:
-    """One line for any of `TROUBLES`."""
+def trouble_words(trouble: Exception, about: str = "") -> str:
+    """One line for any of `TROUBLES`. `about` is what the command named, as "Run 7": the daemon says "this"."""
     if isinstance(trouble, Unreachable | ConnectionEnded):
         return ended_words(trouble)
-    return refusal_words(trouble) if isinstance(trouble, CommandRefused) else str(trouble)
+    return refusal_words(trouble, about) if isinstance(trouble, CommandRefused) else str(trouble)
 
 
 def unreachable_words(trouble: Unreachable) -> str:
@@ -34,9 +34,13 @@ def ended_words(trouble: Unreachable | ConnectionEnded) -> str:
     return f"The daemon closed the connection ({trouble.code}): {said}"
 
 
-def refusal_words(refused: CommandRefused) -> str:
+def refusal_words(refused: CommandRefused, about: str = "") -> str:
     """The daemon's sentence, field by field, and what can be done where this program knows more."""
     parts = [printable(refused.message) or f"The daemon refused: {refused.code}."]
+    if about and refused.code in ("not_found", "conflict", "expired"):
+        parts[0] = f"{printable(about)}: {parts[0]}"
+    if decision := refused.metadata.get("decision"):
+        parts.append(f"It was decided already: {printable(str(decision))}.")
     parts += [f"{name}: {printable(why)}" for name, why in refused.fields.items()]
     if refused.code == "already_running" and (run_id := refused.metadata.get("run_id")):
         parts.append(f"The run in progress is {run_id}.")

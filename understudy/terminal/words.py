@@ -22,7 +22,7 @@ DOING: Final = {
     "error": "could not answer",
 }
 SIMULATED: Final = (
-    "SIMULATED MODEL: no API key is configured, so these answers are made up. They show the machinery, nothing else."
+    "SIMULATED MODEL: no language model is asked, these answers are made up. They show the machinery, nothing else."
 )
 SUMMARY_HEADER: Final = ("step", "agent", "outcome", "model", "time", "tokens", "remarks")
 _OUTCOME: Final = {"completed": "done", "error": "failed", "cancelled": "cancelled"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import stat
+import threading
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -18,12 +21,16 @@ from actors.agents.definitions import AgentDefinition
 from actors.agents.prompts import EarlierStep
 from actors.agents.step import SIGN_EVERY, AgentServices, AgentStep, noted
 from actors.agents.text import COALESCE
+from actors.artifacts import store as store_module
+from actors.artifacts.names import folder_of
+from actors.artifacts.store import Artifacts
 from actors.models.chat import Usage
 from actors.models.failure import FailureFacts
 from actors.models.model_call import CallFailed, CallLimits, CallResult
 from actors.protocol.catalogue import Failure
 from actors.protocol.codes import ErrorType
 from actors.protocol.task_events import Priority
+from actors.tools.toolbox import ToolBox
 from actors.workflows.definitions import StepDefinition, WorkflowDefinition
 from actors.workflows.messages import (
     Answered,
@@ -46,6 +53,7 @@ from tests.support.users_system import settle, virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from actors.models.model_call import ModelCall
     from runtime import Ref, Report, System
@@ -101,7 +109,7 @@ class Crew(Host):
         situation = Situation(
             self.ref, "r1", "ada", "analysis", 1, "Analyse it.", brief, held=stage.held, priority=Priority.CRITICAL
         )
-        services = AgentServices({"analyst": AGENT}, stage.chain, CallLimits(), 4000, random.Random(1))
+        services = AgentServices({"analyst": AGENT}, stage.chain, CallLimits(), 4000, random.Random(1), box=stage.box)
         earlier = (EarlierStep("before", "Scout", "Nothing there."),)
         self.start_child(Spec("agent", lambda: AgentStep(situation, AGENT, earlier, services)))
 
@@ -132,6 +140,7 @@ class Stage:
     no: Any = None
     holds: trio.Event | None = None
     held: bool = False
+    box: ToolBox = attrs.field(factory=ToolBox)
     ended: Reason | None = None
     reports: list[Report] = attrs.field(factory=list)
     system: Any = None
@@ -520,3 +529,35 @@ def test_what_counts_as_an_answer_for_others() -> None:
     assert noted(attrs.evolve(step, text=None)) is None
     assert noted(attrs.evolve(step, degraded=True)) is None
     assert noted(attrs.evolve(step, partial=True)) == "Tea\n\n(This answer broke off here.)"
+
+
+async def test_an_answer_that_the_disk_takes_too_late_is_not_put_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step is over, and the next attempt may have written the file."""
+    begun, goes_on, flush = threading.Event(), threading.Event(), os.fsync
+
+    def hangs(handle: int) -> None:
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            begun.set()
+            goes_on.wait(20)
+        flush(handle)
+
+    async def play(observer: Any) -> CallResult:
+        return await writes(observer, "Tea.")
+
+    monkeypatch.setattr(store_module.os, "fsync", hangs)
+    monkeypatch.setattr(step_module, "KEEP_WITHIN", 0.05)
+    store = Artifacts(tmp_path)
+    folder = folder_of(store.root, "ada", "r1", "analysis")
+    with trio.fail_after(20):
+        async with stage_for(play, monkeypatch, box=ToolBox(artifacts=store)) as stage:
+            while not (begun.is_set() and stage.told(Answered)):
+                await trio.sleep(0.01)
+            [answered] = stage.told(Answered)
+            assert answered.artifact is None
+            [unfinished] = folder.iterdir()
+            goes_on.set()
+            while unfinished.exists():
+                await trio.sleep(0.01)
+    assert list(folder.iterdir()) == []

@@ -67,7 +67,7 @@ def test_one_that_comes_back_in_time_keeps_its_tasks_and_is_told_them_again(monk
 
 
 def test_one_that_is_silent_past_a_deadline_is_offline_until_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connection stands all the time."""
+    """Its connection stands all the time, and nothing at all comes on it."""
 
     async def test(here: TasksSystem) -> None:
         silent, spare = await here.digger(), await here.digger()
@@ -88,6 +88,69 @@ def test_one_that_is_silent_past_a_deadline_is_offline_until_it_speaks(monkeypat
             await here.ended(task_id)
         more = await here.under_way()
         await here.cancel(more)
+
+    run(test, monkeypatch)
+
+
+def test_whatever_comes_from_one_that_is_silent_ends_its_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not be a word of its work: it was told to leave that."""
+
+    async def test(here: TasksSystem) -> None:
+        silent = await here.digger()
+        agent_id = await silent.register()
+        task_id = await here.under_way()
+        await trio.sleep(LIMITS.timeout + 5)
+        assert (await here.agents())[agent_id].status == "offline"
+        assert silent.offers() == [(task_id, 1)]
+        silent.heartbeat()
+        await here.until_status(task_id, "running", 2)
+        await settle()
+        assert (await here.agents())[agent_id].status == "processing"
+        assert silent.offers() == [(task_id, 1), (task_id, 2)]
+        await silent.update(task_id, 2, "completed")
+        await here.ended(task_id)
+
+    run(test, monkeypatch)
+
+
+def test_one_that_shows_signs_of_life_and_no_more_is_too_slow_and_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(here: TasksSystem) -> None:
+        slow = await here.digger()
+        agent_id = await slow.register(max_concurrent_tasks=2)
+        task_id = await here.under_way()
+        await trio.sleep(LIMITS.timeout / 2)
+        other = await here.under_way()
+        slow.heartbeat()
+        await here.until_status(task_id, "running", 2)
+        await settle()
+        assert slow.heard() == [
+            ("task_assigned", task_id, 1),
+            ("task_assigned", other, 1),
+            ("task_withdrawn", task_id, 1),
+            ("task_assigned", task_id, 2),
+        ]
+        assert (await here.agents())[agent_id].status == "processing"
+        for each in (task_id, other):
+            await slow.update(each, here.record(each).attempt, "completed")
+            await here.ended(each)
+        assert here.story(other) == ["queued", "running 1", "completed 1"]
+
+    run(test, monkeypatch)
+
+
+def test_a_crash_of_the_coordinator_makes_nobody_silent_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(here: TasksSystem) -> None:
+        silent = await here.digger()
+        agent_id = await silent.register()
+        task_id = await here.under_way()
+        await trio.sleep(LIMITS.timeout + 5)
+        here.crash("/coordinator")
+        await trio.sleep(3)
+        assert (await here.agents())[agent_id].status == "offline"
+        silent.heartbeat()
+        await here.until_status(task_id, "running", 2)
+        assert (await here.agents())[agent_id].status != "offline"
+        await here.cancel(task_id)
 
     run(test, monkeypatch)
 

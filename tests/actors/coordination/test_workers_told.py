@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from actors.coordination.messages import RemoveAgent
+from actors.coordination.roster import Registration, Roster, Told, Worker
 from actors.protocol.task_events import ATTEMPT_OVER
 from actors.users.messages import ToClient
 from tests.support.tasks_system import LIMITS, OFFLINE_AFTER, TasksSystem, run
@@ -201,3 +202,30 @@ def test_what_its_context_does_not_take_is_told_again(monkeypatch: pytest.Monkey
         await here.cancel(task_id)
 
     run(test, monkeypatch)
+
+
+def test_after_a_crash_of_its_context_it_is_told_again_for_that_may_have_lost_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(here: TasksSystem) -> None:
+        digger = await here.digger("bob")
+        await digger.register(role="worker")
+        task_id = await here.under_way()
+        await settle()
+        here.crash("/users/bob")
+        await trio.sleep(3)
+        assert digger.heard() == [("task_assigned", task_id, 1)] * 2
+        await here.cancel(task_id)
+
+    run(test, monkeypatch)
+
+
+def test_of_an_agent_that_is_forgotten_nothing_stays() -> None:
+    """Also of what it had when its coordinator had just crashed, and knew of nothing that it has."""
+    roster, worker, connection = Roster(), Worker("ada", "c1"), object()
+    attendance = roster.enter(worker, connection, 0.0)  # type: ignore[arg-type]
+    for name in ("one", "two"):
+        roster.add(attendance, Registration(name, worker, name, "Digger", frozenset(), 1, None))
+        roster.told[name] = Told(name, connection, offer=None)  # type: ignore[arg-type]
+    roster.remove(attendance, "one")
+    assert list(roster.told) == ["two"]

@@ -24,6 +24,7 @@ from actors.protocol.codes import (
     SILENT,
     TOO_SLOW,
 )
+from actors.users.messages import LastHeard
 from runtime import Crash
 from tests.support.gateway_system import Client, GatewaySystem, gateway_system
 from tests.support.raw_websocket import BINARY, CLOSE, PING, PONG, RawWebSocket, close_payload, upgrade_request
@@ -168,6 +169,16 @@ class TestSilence:
                 await trio.sleep(0.25)
                 await client.raw.send_frame(PONG)
             assert (await client.ask("heartbeat"))["type"] == "heartbeat"
+
+    async def test_when_anything_last_came_can_be_asked(self) -> None:
+        async with gateway_system() as here:
+            client = await here.welcomed()
+            first = await here.connection(client).ask(LastHeard(), 5)
+            await client.ask("heartbeat")
+            second = await here.connection(client).ask(LastHeard(), 5)
+            assert first < second <= trio.current_time()
+            flood(here, client, 3)
+            assert await here.connection(client).ask(LastHeard(), 5) == second
 
 
 class TestEnds:

@@ -9,10 +9,12 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.models.gate import Gate
 from actors.models.lease import Acquire
 from actors.models.model_call import CallResult
+from actors.models.pausing import Pausing
 from tests.support.models_system import ONCE, QUICK, Heard, ModelsSystem, fails, models_system, plan, settled
 
 
@@ -257,3 +259,16 @@ async def test_one_between_two_attempts_rests_at_once_and_still_obeys_retry_afte
         assert trio.current_time() - failed >= 1.0
         assert [each.kind for each in results[0].attempts] == ["server_error", None]
     assert rest.waiting is None
+
+
+async def test_one_that_was_paused_before_it_began_to_wait_rests_at_once(autojump_clock: MockClock) -> None:
+    """As where the pause fell into the attempt that has just failed."""
+    rest, rested = Rest(), list[float]()
+    rest.begin()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Pausing(rest, rested.append).sleep_until, trio.current_time() + 8)
+        await wait_all_tasks_blocked()
+        assert rest.rests.is_set()
+        await trio.sleep(2)
+        rest.end()
+    assert rested == [2.0]

@@ -181,3 +181,24 @@ async def test_a_refusal_shows_a_limit_that_nobody_has_named(autojump_clock: Moc
             site.settle(lease, Outcome.SUCCESS)
         await wait_all_tasks_blocked()
         assert (await site.status()).limiter.in_flight_limit == 8
+
+
+async def test_after_a_refusal_that_passes_nobody_waits_for_the_minute_to_be_over(autojump_clock: MockClock):
+    refused = classify(AnswerBroken("rate_limit", "429"), wall_time=0)
+    async with opened() as site:
+        leases = [await site.lease(site.h2, user=f"u{number}") for number in range(20)]
+        site.settle(leases[0], Outcome.FAILURE, facts=refused)
+        for lease in leases[1:]:
+            site.settle(lease, Outcome.SUCCESS)
+        began = trio.current_time()
+        one = await site.lease()
+        assert 0.5 <= trio.current_time() - began <= 0.6
+        async with trio.open_nursery() as nursery:
+            order: list[str] = []
+            nursery.start_soon(ask, site, order, "next")
+            await wait_all_tasks_blocked()
+            assert order == [], "not beside the one that finds out"
+            site.settle(one, Outcome.SUCCESS)
+        assert order == ["next"]
+        assert trio.current_time() - began <= 0.6
+        assert (await site.status()).limiter.requests_limit is None

@@ -155,3 +155,15 @@ async def test_who_keeps_to_one_that_is_parked_does_not_wait_for_it(provider: An
         assert (await site.call(*chain, observer=heard)).degraded
         assert [event[0] for event in heard.events] == ["fell_over"]
         assert simulation.counts("understudy").total == 1
+
+
+async def test_nor_where_nothing_else_is_left(provider: Any, monkeypatch: pytest.MonkeyPatch):
+    simulation, url = provider
+    async with models_system(plan(url, chain=("lead",))) as site:
+        simulation.tell(fails("lead", status=429, retry_after=5, requests=1))
+        assert (await site.call("lead", limits=ONCE)).degraded
+        heard = Heard()
+        asking(monkeypatch, ModelCall((), (ASKED,), "u1", "r1", keep_to="lead"))
+        assert (await site.call("lead", observer=heard)).degraded
+        assert [event[0] for event in heard.events] == ["fell_over"]
+        assert simulation.counts("lead").total == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from actors.users.coverage import Coverage
+from actors.users.coverage import MOST, Coverage
 
 RANGES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=12)
 
@@ -29,10 +29,13 @@ def test_what_touches_is_one_range() -> None:
     assert len(coverage) == 1
 
 
-def test_what_the_log_has_forgotten_is_forgotten() -> None:
+def test_what_the_log_has_forgotten_is_forgotten_where_it_is_much() -> None:
     coverage = Coverage()
-    coverage.fill([(0, 2), (5, 8), (10, 12)])
+    coverage.fill([(10 * n, 10 * n + 5) for n in range(MOST)])
     coverage.forget(9)
-    assert len(coverage) == 1
-    assert coverage.missing(10, 12) == 0
-    assert coverage.missing(5, 12) == 5
+    assert coverage.add(0, 2) == 0
+    coverage.add(10 * MOST, 10 * MOST + 1)
+    coverage.forget(9)
+    assert len(coverage) == MOST
+    assert coverage.missing(0, 5) == 5
+    assert coverage.missing(10, 15) == 0

@@ -1,7 +1,8 @@
 """Cursors against a model, over any order of hellos, acks, departures, crashes and commits: what each client is sent.
 
-The model knows of each client the last ack that counted, else where it came in. From that, and from what the client
-says itself, follows everything: what is replayed, who is closed, and how many events were delivered.
+The model knows of each client the last ack that counted, else where it came in. From that, from what the client says
+itself, and from what the log still holds follows everything: what is replayed, who is told of a gap, and again when it
+comes back without having acknowledged anything since, who is closed, and how many events were delivered.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import hypothesis.strategies as st
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from actors.protocol.codes import REPLACED
 from actors.protocol.commands import Resume
@@ -27,6 +28,8 @@ STEPS = st.lists(
         st.tuples(st.just("say"), st.integers(1, 4)),
         st.tuples(st.just("hello"), CLIENTS),
         st.tuples(st.just("resume"), CLIENTS, st.integers(0, 12)),
+        st.tuples(st.just("foreign"), CLIENTS),
+        st.tuples(st.just("trim"), st.integers(0, 4)),
         st.tuples(st.just("ack"), CLIENTS, st.integers(0, 12)),
         st.tuples(st.just("stale ack"), CLIENTS, st.integers(0, 12)),
         st.tuples(st.just("leave"), CLIENTS),
@@ -37,35 +40,64 @@ STEPS = st.lists(
 
 
 @attrs.define
+class Client:
+    """What is known of one.
+
+    Attributes:
+        stands: its last ack; else where it first came in. There it goes on if it does not say itself how far it is.
+        since: an ack counts for what is behind this: where it came in, or was last told to begin afresh.
+        acked: whether `stands` is an ack, or as good as one.
+    """
+
+    stands: int
+    since: int
+    acked: bool = False
+
+
+@attrs.define
 class Model:
     """What is so by PROTOCOL.md."""
 
     top: int = 0
-    came_in: dict[str, int] = attrs.field(factory=dict)
-    acked: dict[str, int] = attrs.field(factory=dict)
+    first: int = 1
+    clients: dict[str, Client] = attrs.field(factory=dict)
     delivered: set[int] = attrs.field(factory=set)
 
-    def hello(self, client: str, resume: int | None) -> tuple[bool, int]:
-        """Whether it is resumed, and behind which event it goes on."""
-        known = client in self.came_in
-        if resume is not None and resume > self.top:
-            self.came_in[client] = self.top
-            self.acked.pop(client, None)
-            return False, self.top
-        if resume is None:
-            after = self.acked.get(client, self.came_in.setdefault(client, self.top))
-            return known, after
-        if client not in self.acked:
-            self.came_in[client] = min(self.came_in.get(client, 0), resume)
-        self.ack(client, resume)
-        return True, resume
+    def hello(self, name: str, resume: int | None, *, foreign: bool = False) -> tuple[bool, int, bool]:
+        """Whether it is resumed, behind which event it goes on, and whether there is a gap."""
+        client = self.clients.get(name)
+        at = resume if resume is not None else self.top if client is None else client.stands
+        if foreign or at > self.top or at + 1 < self.first:
+            if client is None:
+                self.clients[name] = Client(self.top, self.top)
+            else:
+                client.since, client.acked = self.top, True
+            return False, self.top, True
+        if client is None:
+            begins = self.top if resume is None else min(self.first - 1, resume)
+            client = self.clients[name] = Client(begins, begins)
+            known = resume is not None
+        else:
+            known = True
+            self.go_on(client, at)
+        if resume is not None:
+            self.ack(name, resume)
+        return known, at, False
 
-    def ack(self, client: str, seq: int) -> None:
+    def go_on(self, client: Client, at: int) -> None:
+        """It is sent what is behind `at`, which may be further back than where its acks begin to count."""
+        afresh = client.since > client.stands
+        if at < client.since and (afresh or not client.acked):
+            if at < client.stands:
+                client.stands, client.acked = at, False
+            client.since = client.stands
+
+    def ack(self, name: str, seq: int) -> None:
         """It has processed everything up to `seq`."""
-        if seq >= self.came_in[client]:
-            before = self.acked.get(client, self.came_in[client])
-            self.delivered |= set(range(before + 1, seq + 1))
-            self.acked[client] = max(before, seq)
+        client = self.clients[name]
+        if seq >= client.since:
+            self.delivered |= set(range(max(client.since, client.stands) + 1, seq + 1))
+            client.stands, client.acked = max(client.stands, seq), True
 
 
 async def play(here: UsersSystem, steps: list[tuple[Any, ...]]) -> None:
@@ -82,19 +114,26 @@ async def play(here: UsersSystem, steps: list[tuple[Any, ...]]) -> None:
                 model.top = count
                 await here.say(*names)
                 await trio.sleep(0.1)
-            case "hello" | "resume":
+            case "hello" | "resume" | "foreign":
                 client, *seq = rest
                 resume = Resume("epoch-ada", seq[0]) if seq else None
-                expected = model.hello(client, seq[0] if seq else None)
+                if kind == "foreign":
+                    resume = Resume("another", 0)
+                expected = model.hello(client, seq[0] if seq else None, foreign=kind == "foreign")
                 follower = await here.follow(client=client, resume=resume)
                 await trio.sleep(0.1)
                 plan = follower.began.plan
-                assert (plan.resumed, plan.after) == expected, (client, steps)
+                assert (plan.resumed, plan.after, plan.gap is not None) == expected, (client, steps)
                 if client in current:
                     assert current[client].closed == REPLACED
                     stale.setdefault(client, []).append(current[client])
                 current[client] = follower
                 began.append((follower, plan.after))
+            case "trim":
+                model.first = max(model.first, model.top + 1 - rest[0])
+                events = here.plan.storage.log_of("ada").events
+                for old in [old for old in events if old < model.first]:
+                    del events[old]
             case "ack":
                 client, seq = rest
                 if client in current and seq <= current[client].joining.last:
@@ -134,6 +173,8 @@ async def play(here: UsersSystem, steps: list[tuple[Any, ...]]) -> None:
 
 @settings(max_examples=examples(1.2), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
+@example([("hello", "a"), ("say", 1), ("foreign", "a"), ("hello", "a")])
+@example([("hello", "a"), ("say", 3), ("ack", "a", 1), ("trim", 1), ("hello", "a"), ("leave", "a"), ("hello", "a")])
 def test_every_client_goes_on_where_the_contract_says(steps: list[tuple[Any, ...]]) -> None:
     async def main() -> None:
         async with users_system() as here:

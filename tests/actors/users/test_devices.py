@@ -123,7 +123,7 @@ def test_what_the_client_says_itself_counts_and_is_an_ack() -> None:
     virtual(main)
 
 
-def test_after_a_gap_it_goes_on_from_the_top() -> None:
+def test_a_gap_does_not_move_where_a_client_goes_on() -> None:
     async def main() -> None:
         async with users_system() as here:
             first = await here.follow(client="c")
@@ -132,8 +132,54 @@ def test_after_a_gap_it_goes_on_from_the_top() -> None:
             for resume, gap in ((Resume("old", 1), GapReason.EPOCH), (Resume(EPOCH, 9), GapReason.AHEAD)):
                 lost = await here.follow(client="c", resume=resume)
                 assert plan_of(lost) == (False, 2, gap)
+                assert lost.seqs == []
             await said(here, "d3")
-            assert (await here.follow(client="c")).seqs == [3]
+            back = await here.follow(client="c")
+            assert back.seqs == [2, 3]  # behind its last ack, which is all that anybody knows of it
+            back.ack(3)
+            await settle()
+            assert here.counters.events_delivered == 3
+
+    virtual(main)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_client_that_was_told_of_a_gap_and_acks_what_is_new_goes_on_there(crash: bool) -> None:
+    """What it was told to do without has not been delivered."""
+
+    async def main() -> None:
+        async with users_system() as here:
+            first = await here.follow(client="c")
+            await said(here, "d1", "d2", "d3")
+            first.ack(1)
+            lost = await here.follow(client="c", resume=Resume("old", 1))
+            if crash:
+                here.crash("/users/ada")
+                await trio.sleep(2)
+            await said(here, "d4", "d5")
+            assert lost.seqs == [4, 5]
+            lost.ack(4)
+            await leave(here, lost)
+            assert here.counters.events_delivered == 2
+            assert (await here.follow(client="c")).seqs == [5]
+
+    virtual(main)
+
+
+def test_what_was_acknowledged_before_a_gap_does_not_count_again_after_a_crash() -> None:
+    async def main() -> None:
+        async with users_system() as here:
+            other = await here.follow(client="other")
+            first = await here.follow(client="c")
+            await said(here, "d1", "d2", "d3")
+            first.ack(3)
+            await here.follow(client="c", resume=Resume(EPOCH, 9))
+            await trio.sleep(2)
+            here.crash("/users/ada")
+            await trio.sleep(2)
+            other.ack(3)
+            await settle()
+            assert here.counters.events_delivered == 3
 
     virtual(main)
 
@@ -149,6 +195,16 @@ def test_a_known_client_whose_events_were_trimmed_hears_of_it() -> None:
             second = await here.follow(client="c")
             assert plan_of(second) == (False, 5, GapReason.TRIMMED)
             assert second.began.plan.lost == (2, 3)
+            await leave(here, second)
+            await said(here, "d6")
+            third = await here.follow(client="c")  # perhaps the connection broke before it had heard of it
+            assert plan_of(third) == (False, 6, GapReason.TRIMMED)
+            assert third.began.plan.lost == (2, 3)
+            await leave(here, third)
+            last = await here.follow(client="c", resume=Resume(EPOCH, 5))  # it has: it has loaded afresh
+            assert (plan_of(last), last.seqs) == ((True, 5, None), [6])
+            await leave(here, last)
+            assert (await here.follow(client="c")).seqs == [6]
 
     virtual(main)
 
@@ -162,7 +218,38 @@ def test_a_cursor_of_another_log_is_a_gap() -> None:
             stored = plan.storage.cursors["ada"]["c"]
             plan.storage.cursors["ada"]["c"] = attrs.evolve(stored, epoch="before the backup")
             await said(here, "d1")
-            assert plan_of(await here.follow(client="c")) == (False, 1, GapReason.EPOCH)
+            for _ in range(2):
+                second = await here.follow(client="c")
+                assert plan_of(second) == (False, 1, GapReason.EPOCH)
+                await leave(here, second)
+                await trio.sleep(2)
+            third = await here.follow(client="c")
+            here.crash("/users/ada")
+            await trio.sleep(2)
+            await said(here, "d2")
+            third.ack(2)
+            await leave(here, third)
+            assert here.counters.events_delivered == 1
+            await said(here, "d3")
+            assert (await here.follow(client="c")).seqs == [3]
+
+    virtual(main)
+
+
+def test_one_that_stood_in_another_log_and_says_where_it_is_in_this_one_is_taken_at_its_word() -> None:
+    async def main() -> None:
+        plan = Plan()
+        async with users_system(plan=plan) as here:
+            first = await here.follow(client="c")
+            await leave(here, first)
+            stored = plan.storage.cursors["ada"]["c"]
+            plan.storage.cursors["ada"]["c"] = attrs.evolve(stored, epoch="before the backup", acked=500)
+            await said(here, "d1", "d2", "d3")
+            second = await here.follow(client="c", resume=Resume(EPOCH, 1))
+            assert second.seqs == [2, 3]
+            second.ack(2)
+            await leave(here, second)
+            assert (await here.follow(client="c")).seqs == [3]
 
     virtual(main)
 

@@ -38,6 +38,13 @@ def test_who_polls_is_a_client_like_any_other() -> None:
             assert (await here.follow(client="p")).seqs == [3]
             assert here.actor("/users/ada").inspect()["connections"] == 1
             assert (await poll(here, resume=Resume("old", 2))).plan.gap is GapReason.EPOCH
+            await trio.sleep(2)
+            assert (await poll(here)).plan.after == 2  # perhaps it never heard of the gap
+            assert (await poll(here, resume=Resume("old", 2))).plan.gap is GapReason.EPOCH
+            await trio.sleep(2)
+            assert (await poll(here, resume=Resume(EPOCH, 3))).plan.resumed
+            assert here.counters.events_delivered == 1  # that one it has had to do without
+            assert (await poll(here)).plan.after == 3
 
     virtual(main)
 

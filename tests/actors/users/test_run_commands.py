@@ -14,10 +14,10 @@ from actors.durable.supervisor import TakeUp
 from actors.protocol.codes import ErrorCode
 from actors.protocol.event_types import RunStatus
 from actors.protocol.events import caused_by
-from actors.storage.interface import KeptReply, PutState
+from actors.storage.interface import KeepReply, KeptReply, PutState
 from actors.users.context import ContextSettings
 from actors.users.keys import OPEN, RUNS, default_session, run_key
-from actors.users.messages import CommandError, Emit, Handle, Item, OutcomeUnknown
+from actors.users.messages import CommandError, Emit, Handle, Item, Locate, OutcomeUnknown
 from actors.workflows.events import RunEvents
 from actors.workflows.messages import Steer
 from actors.workflows.orders import Order
@@ -458,6 +458,30 @@ class TestSteering:
                 assert frame["metadata"]["cause"] == "c2"
                 assert follower.answers == [(0, {"run_id": run_id, "status": "running"})]
                 assert sum(isinstance(message, Steer) for message in heard) == 1
+
+        virtual(main)
+
+    def test_the_reply_to_another_users_command_of_the_same_id_is_none(self) -> None:
+        """What a worker says of somebody's task is kept in one commit with the task, in the log of whose it is."""
+
+        async def main() -> None:
+            async with users_system() as here:
+                context = await here.users.ask(Locate("ada"), 5)
+                await settle()
+                here.plan.close_gate()
+                answers: list[Any] = []
+
+                async def ask() -> None:
+                    answers.append(await here.handle(start("c1")))
+
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(ask)
+                    await settle()
+                    foreign = KeepReply("bob", "c1", b"digest", b'{"status":"completed"}', 0.0)
+                    context.tell(Emit((Item(None, (foreign,), change="change"),)))
+                    await settle()
+                    here.plan.gate.set()
+                assert set(answers[0]) == {"run_id", "session_id"}
 
         virtual(main)
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actors.operations.channels import Hears, Published, topic_of
+import pytest
+import trio
+
+from actors.gateway.outbound import Batch, Out, batch_of
+from actors.operations.channels import Channels, Hears, Published, topic_of
 from actors.protocol.agent_events import agent_delta, agent_status
-from actors.protocol.channel_events import Channel
+from actors.protocol.channel_events import AgentState, AgentView, Channel
 from actors.protocol.event_types import AgentStatus
 from actors.protocol.events import Event
+from actors.users import devices
 from actors.users.device import Device
 from actors.users.devices import TOGETHER, TOGETHER_BYTES
-from actors.users.messages import Attach, Deliver, Emit, Item, Later, Locate, Sync, ToClient
-from runtime import Actor, Mailbox, Ref
+from actors.users.messages import Attach, AwaitNews, Deliver, Emit, Item, Later, Locate, Sync, ToClient
+from runtime import Actor, Mailbox, Ref, Replied, TimedOut
 from supervisors import ChildSpec
 from tests.support.users_system import OF, UsersSystem, settle, users_system, virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Ear(Actor):
@@ -111,6 +119,44 @@ def test_it_waits_for_so_many_messages_and_no_more() -> None:
     virtual(main)
 
 
+def test_it_does_not_wait_for_what_is_skipped_because_its_asker_has_gone() -> None:
+    async def main() -> None:
+        async with users_system() as here:
+            where = await place(here)
+            ear = await where.ear()
+            here.system.suspend(where.context.path)
+            where.say("said")
+            with pytest.raises(TimedOut):
+                await where.context.ask(AwaitNews(100), 1.0)
+            here.system.resume(where.context.path)
+            await settle()
+            assert ear.groups == [["said"]]
+
+    virtual(main)
+
+
+def test_where_nobody_is_connected_nothing_is_made_and_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def made_of(outs: list[Out]) -> Batch:
+        made.append(outs)
+        return batch_of(outs)
+
+    async def main() -> None:
+        async with users_system() as here:
+            where = await place(here)
+            where.say("nobody hears it")
+            await settle()
+            assert made == []
+            ear = await where.ear()
+            where.say("a")
+            await settle()
+            assert ear.groups == [["a"]]
+
+    monkeypatch.setattr(devices, "batch_of", made_of)
+    virtual(main)
+
+
 def test_it_waits_until_there_are_so_many_bytes_and_no_longer() -> None:
     async def main() -> None:
         async with users_system() as here:
@@ -176,5 +222,45 @@ def test_a_channel_tells_of_an_agent_behind_the_event_that_does() -> None:
             assert kinds.index(Published) == 1 + max(
                 n for n, message in enumerate(ear.heard) if isinstance(message, Deliver) and message.batch.seqs
             )
+
+    virtual(main)
+
+
+class Teller(Actor):
+    """Tells a channel of an agent as soon as it hears that what it has said is committed."""
+
+    def __init__(self, context: Ref[Any], item: Item, tell: Callable[[], object]) -> None:
+        self._context = context
+        self._item = item
+        self._tell = tell
+
+    async def started(self) -> None:
+        self.request(self._context, Emit((self._item,)), 10.0, tag=None)
+
+    async def receive(self, message: Any) -> object:
+        assert isinstance(message, Replied)
+        assert message.error is None
+        self._tell()
+        return None
+
+
+def test_who_said_it_is_answered_behind_it_though_the_context_has_more_to_do() -> None:
+    async def main() -> None:
+        async with users_system() as here:
+            where = await place(here)
+            ear = await where.ear()
+            agent = AgentView(agent_id="a1", name="Analyst", role="analyst", status=AgentState.IDLE)
+            channels = Channels(here.system, here.services.stamps)
+            here.system.suspend(where.context.path)
+            teller = Teller(where.context, Item(where.piece("said")), lambda: channels.agent_status("ada", agent))
+            root: Any = here.system.root
+            root.actor.start_child(ChildSpec("teller", lambda: teller))
+            await settle()
+            clock: Any = trio.lowlevel.current_clock()
+            for _ in range(TOGETHER - 4):
+                where.context.tell(Later(lambda: clock.jump(0.001)))  # its turn is over soon: others come in between
+            here.system.resume(where.context.path)
+            await settle()
+            assert [type(message) for message in ear.heard] == [Deliver, Published]
 
     virtual(main)

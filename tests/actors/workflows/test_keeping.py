@@ -11,9 +11,9 @@ from actors.storage.interface import PutState
 from actors.storage.journal import Append
 from actors.users.keys import OPEN, RUNS, run_key
 from actors.workflows.definitions import StepDefinition
-from actors.workflows.keeping import ANSWERS
+from actors.workflows.keeping import ANSWERS, ReadKept
 from actors.workflows.record import decode_record, encode_record
-from tests.support.memory_journal import Plan
+from tests.support.memory_journal import MemoryStorage, Plan
 from tests.support.runs_system import THREE, runs_system, workflow
 from tests.support.users_system import virtual
 
@@ -130,3 +130,15 @@ def test_whatever_ends_a_run_nothing_is_left_beside_its_record(monkeypatch: pyte
             assert (OPEN, run_key("ada", run_id)) not in plan.storage.state
 
     virtual(main)
+
+
+def test_more_answers_than_are_listed_at_once_are_all_read() -> None:
+    key = run_key("ada", "r1")
+    answers = {f"{key}/step-{number:04}": b"Tea" for number in range(2_500)}
+
+    storage: Any = MemoryStorage()
+    storage.state[RUNS, key] = b"{}"
+    storage.state.update({(ANSWERS, name): text for name, text in answers.items()})
+    kept = ReadKept(key).run(storage)
+    assert kept is not None
+    assert len(kept.answers) == 2_500

@@ -179,3 +179,24 @@ def test_no_run_slips_through_because_its_actor_crashes(monkeypatch: Any) -> Non
             await here.until_status(run_id, "paused")
 
     virtual(main)
+
+
+def test_two_orders_at_once_are_both_answered_though_the_run_crashes(monkeypatch: Any) -> None:
+    async def main() -> None:
+        async with runs_system(monkeypatch, plays=SLOW) as here:
+            run_id = await here.start()
+            await trio.sleep(1)
+            here.plan.takes = 0.5
+            found: list[int] = []
+
+            async def suspend() -> None:
+                found.append(await all_runs(here, Order.SUSPEND))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(2):
+                    nursery.start_soon(suspend)
+                await trio.sleep(0.1)
+                here.base.crash(here.path(run_id))
+            assert found == [1, 1]
+
+    virtual(main)

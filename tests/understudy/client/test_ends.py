@@ -44,6 +44,19 @@ async def test_a_close_says_whether_to_come_back(code: int, how: Reconnect, reco
             await client.command("list_runs")
 
 
+async def test_a_close_names_the_fields_that_were_wrong() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.send("error", "Some of it is wrong.", code="invalid_fields", fields={"user_id": "It is too long."})
+        await peer.close(4400)
+
+    async with serving(script) as server, connect(server.url, rng=rng()) as client:
+        await anext(client)
+        with pytest.raises(ConnectionEnded) as ended:
+            await anext(client)
+        assert ended.value.message == "Some of it is wrong. user_id: It is too long."
+
+
 async def test_draining_says_how_long_to_wait_after_1012() -> None:
     async def script(peer: Peer) -> None:
         await peer.welcome()

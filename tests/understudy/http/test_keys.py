@@ -24,6 +24,12 @@ async def test_it_is_the_id_of_an_envelope_without_one(site: Site, envelope: dic
     assert answer.json()["metadata"]["reply_to"] == "küche"
 
 
+async def test_it_is_the_id_also_where_a_text_was_cut_within_a_character(site: Site) -> None:
+    body = b'{"type": "heartbeat", "content": "cut \\ud83d"}'
+    answer = await site.client.post("/api/commands", content=body, headers={"Idempotency-Key": "one"})
+    assert (answer.status_code, answer.json()["metadata"]["reply_to"]) == (200, "one")
+
+
 async def test_an_envelope_with_another_id_is_refused(site: Site) -> None:
     answer = await send(site, {"id": "one", "type": "heartbeat"}, "two")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_fields")

@@ -10,8 +10,10 @@ import pytest
 import trio
 
 from tests.support.daemon import house
+from understudy.client import CommandRefused
 from understudy.terminal import choose_mode, decide_approval, person_at, run_brief
 from understudy.terminal.decide import QUESTION, WHAT, meant
+from understudy.terminal.troubles import trouble_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +81,11 @@ async def test_a_run_asks_whoever_sits_there(tty: bool, tmp_path: Path) -> None:
         assert "attempt 2" in out.getvalue()
 
 
+def test_who_decides_too_late_is_told_what_was_decided() -> None:
+    refused = CommandRefused("conflict", "This was changed.", metadata={"decision": "approve"})
+    assert trouble_words(refused, "Approval 7") == "Approval 7: This was changed. It was decided already: approve."
+
+
 async def test_orders_from_a_command_line(tmp_path: Path) -> None:
     async with house(tmp_path, None, more=ASKS) as here:
         url, rng = f"http://127.0.0.1:{here.port}", random.Random(1)
@@ -88,5 +95,5 @@ async def test_orders_from_a_command_line(tmp_path: Path) -> None:
         assert await run_brief(url, BRIEF, out=out, err=err, rng=rng, workflow="asks", tty=False) == 1
         assert "Agents are off in this session." in err.getvalue()
         assert await decide_approval(url, "nothing", "approve", out=out, err=err, rng=rng) == 1
-        assert "not found" in err.getvalue()
+        assert err.getvalue().endswith("\nApproval nothing: This was not found. It may have been removed.\n")
         assert await choose_mode("nowhere at all", "off", out=out, err=err, rng=rng) == 1

@@ -107,7 +107,7 @@ async def test_cancel_run_reports_what_became_of_it() -> None:
             said.append((code, out.getvalue() + err.getvalue()))
     assert said == [
         (0, "Run r1 completed.\n"),
-        (1, "There is no such run.\n"),
+        (1, "Run r1: There is no such run.\n"),
         (1, "The daemon has been told to cancel run r1, but it had not stopped after 0.3 s.\n"),
         (1, "The daemon closed the connection (1006): no reason given\n"),
     ]
@@ -148,5 +148,5 @@ async def test_pause_and_resume_say_how_the_run_stood() -> None:
         (0, "Told to pause: run r1. A call to a model that is under way goes on to its end.\n"),
         (0, "Told to go on: Tester in run r1.\n"),
         (0, "Run r1 has ended already: completed.\n"),
-        (1, "There is no such run.\n"),
+        (1, "Run r1: There is no such run.\n"),
     ]
