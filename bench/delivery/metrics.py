@@ -39,7 +39,7 @@ def _push(connections: int, *, seconds: float = 5.0, subjects: str = OWN) -> Sce
         load(name, 0.5, min(connections, 20), 1),
         180.0,
         (
-            metric(f"{name}_rate", f"messages received {to}, as fast as the server can", "/s", "higher"),
+            metric(f"{name}_rate", f"messages received {to}: all a bare server can, or 20 answers", "/s", "higher"),
             metric(f"{name}_cpu", f"processor time of the server for each message {to}", "µs"),
         ),
         subjects,
